@@ -1,0 +1,43 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# pytest-xdist workers; 0 runs in one process, which is the faster way while the suite is small.
+WORKERS ?= 0
+
+# One thread per process: the models are tiny, and threads that fight for cores only slow them down.
+test: export OMP_NUM_THREADS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check format bench
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
+
+install: $(STAMP)  ## create .venv and install anygpt with its development tools, at the versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo "anygpt needs Python 3.10 or newer; name one with 'make install PYTHON=python3.11' (and remove an older $(VENV))" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: install  ## answer a first request with the embedded default
+	$(BIN)/python examples/first_request.py
+
+test: install  ## run the tests
+	$(BIN)/python -m pytest -q -n $(WORKERS)
+
+check: install  ## lint, formatting, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: install  ## mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: install  ## measure speed
+	$(BIN)/python -m benchmarks

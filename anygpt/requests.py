@@ -1,0 +1,103 @@
+"""What a caller may ask for besides the conversation itself: how to write, what to produce, how to draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from anygpt.errors import RequestError
+
+MODALITIES = ("text", "image", "audio", "video", "points")
+OUTPUT_MODALITIES = ("text", "image", "audio", "video")
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How a generator samples one medium; None takes the generator's configured default.
+
+    Attributes:
+        seed: the medium's own seed.
+        steps: denoising steps, at least 1.
+        guidance: classifier-free guidance scale; 1 or less turns guidance off.
+        width_px, height_px: picture size, in multiples that the generator names in its error.
+    """
+
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "width_px", "height_px"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RequestError(f"{name}: {value} given, expected at least 1")
+        if self.guidance is not None and not 0 <= self.guidance <= 100:
+            raise RequestError(f"guidance: {self.guidance} given, expected 0 to 100")
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How the language model writes.
+
+    Attributes:
+        max_tokens: most text tokens of the reply; None takes the configured default.
+        temperature: 0 is greedy.
+        top_p: nucleus mass in (0, 1].
+        top_k: keep only the k likeliest tokens; 0 keeps all.
+        stop: the reply ends before the first of these strings.
+        modalities: what may be produced; None allows all. Exactly one that is not text forces it.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
+    modalities: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise RequestError(f"max_tokens: {self.max_tokens} given, expected at least 1")
+        if not 0 <= self.temperature <= 10:
+            raise RequestError(f"temperature: {self.temperature} given, expected 0 to 10")
+        if not 0 < self.top_p <= 1:
+            raise RequestError(f"top_p: {self.top_p} given, expected more than 0 and at most 1")
+        if self.top_k < 0:
+            raise RequestError(f"top_k: {self.top_k} given, expected 0 (all) or more")
+        if any(not text for text in self.stop):
+            raise RequestError("stop: an empty string given, expected strings of at least one character")
+        if self.modalities is not None:
+            self._check_modalities()
+
+    def _check_modalities(self) -> None:
+        unknown = [name for name in self.modalities or () if name not in OUTPUT_MODALITIES]
+        if unknown or not self.modalities:
+            given = ", ".join(self.modalities or ()) or "nothing"
+            raise RequestError(f"modalities: {given} given, expected some of {', '.join(OUTPUT_MODALITIES)}")
+
+    def allows(self, modality: str) -> bool:
+        """True where the reply may hold this modality."""
+        return self.modalities is None or modality in self.modalities
+
+    @property
+    def forced_modality(self) -> str | None:
+        """The medium that the reply must hold, if exactly one that is not text was asked for."""
+        media = [name for name in self.modalities or () if name != "text"]
+        return media[0] if len(media) == 1 and len(self.modalities or ()) == 1 else None
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """Everything that may be asked besides the conversation. The seed rules text and media alike."""
+
+    seed: int = 0
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    steps: int | None = None
+    guidance: float | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+
+    def generation(self, index: int) -> GenerationOptions:
+        """Options of the reply's `index`-th medium; each has a seed of its own."""
+        return GenerationOptions(self.seed + index, self.steps, self.guidance, self.width_px, self.height_px)

@@ -1,0 +1,85 @@
+"""Save and load the backbone's trained parts: signal-token rows and LoRA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from anygpt.errors import CheckpointError
+from backbone.signal_tokens import SignalTokens
+
+SIGNAL_TOKENS_FILE = "signal_tokens.safetensors"
+LORA_FOLDER = "lora"
+LORA_FILE = "adapter_model.safetensors"
+
+
+def save_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
+    """Write the new rows, and which modality owns which, to `signal_tokens.safetensors`."""
+    layout = ",".join(f"{group.modality}:{group.size}" for group in signal_tokens.groups)
+    rows = {name: value.detach().cpu().contiguous() for name, value in signal_tokens.named_parameters()}
+    save_file(rows, folder / SIGNAL_TOKENS_FILE, {"groups": layout})
+
+
+def load_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
+    """Read the rows back, strictly."""
+    load_strictly(signal_tokens, read_tensors(folder / SIGNAL_TOKENS_FILE), SIGNAL_TOKENS_FILE)
+
+
+def save_lora(language_model: Any, folder: Path) -> None:
+    """Write PEFT's own layout to `lora/`."""
+    language_model.save_pretrained(folder / LORA_FOLDER, save_embedding_layers=False)
+
+
+def load_lora(language_model: Any, folder: Path) -> None:
+    """Read `lora/` into the LoRA layers that are there, strictly."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    tensors = read_tensors(folder / LORA_FOLDER / LORA_FILE)
+    check_fit(
+        get_peft_model_state_dict(language_model, save_embedding_layers=False), tensors, f"{LORA_FOLDER}/{LORA_FILE}"
+    )
+    set_peft_model_state_dict(language_model, tensors)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"adapter bundle: {path} is missing, expected a safetensors file")
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors raises its own type, not exported
+        raise CheckpointError(f"adapter bundle: {path} is damaged: {error}") from error
+
+
+def check_fit(expected: dict[str, Tensor], given: dict[str, Tensor], name: str) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        CheckpointError: naming the first tensors that are missing, unexpected or of another shape.
+    """
+    for problem, keys in (
+        ("is missing", expected.keys() - given.keys()),
+        ("is unexpected", given.keys() - expected.keys()),
+    ):
+        if keys:
+            raise CheckpointError(
+                f"{name}: tensor '{min(keys)}' {problem} ({len(keys)} in all); the config and the file differ"
+            )
+    for key, value in expected.items():
+        if value.shape != given[key].shape:
+            raise CheckpointError(
+                f"{name}: tensor '{key}' has shape {tuple(given[key].shape)}, expected {tuple(value.shape)}"
+            )
+
+
+def load_strictly(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """Load a module's whole state, refusing any difference in names or shapes."""
+    check_fit(module.state_dict(), tensors, name)
+    module.load_state_dict(tensors)

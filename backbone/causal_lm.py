@@ -1,0 +1,288 @@
+"""Any transformers causal language model as the backbone.
+
+Legend: B batch, T tokens, K tokens of one step, n signal tokens, H LLM width, V base vocabulary, G signal groups.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from anygpt.errors import CheckpointError, ConfigError
+from anygpt.requests import SamplingOptions
+from anygpt.weights import locate
+from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
+from backbone.contract import Backbone, StepEvent
+from backbone.decoding import decode_batch
+from backbone.layout import IGNORED, PromptMedia, lay_out, signal_blocks
+from backbone.prompt import Prompt, PromptBuilder
+from backbone.signal_tokens import SignalTokens
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass
+class LoraOptions:
+    """PEFT LoRA: rank, scale, dropout and the linear layers that get one ("all-linear" for all but the head)."""
+
+    rank: int = 32
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"])
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ConfigError(
+                f"backbone.lora.rank: {self.rank} given, expected at least 1; set backbone.lora=null for none"
+            )
+
+
+@dataclass
+class CausalLMConfig:
+    """Options of `CausalLMBackbone`.
+
+    Attributes:
+        pretrained: folder, hub name or `embedded:…` of the base model and its tokenizer.
+        signal_tokens: modality → size of its group.
+        media_wrap: text around a user's medium; holds {media}, may hold {modality}.
+        chat_template: a Jinja template in place of the tokenizer's own.
+        lora: None leaves LoRA out.
+        max_context_tokens: longest prompt and reply together; None takes the model's own limit.
+        max_tokens: default length of a reply's text.
+        max_media: most media in one reply.
+    """
+
+    name: str = "causal_lm"
+    pretrained: str = "???"
+    revision: str | None = None
+    signal_tokens: dict[str, int] = field(default_factory=dict)
+    media_wrap: str = "[{modality}:{media}]"
+    chat_template: str | None = None
+    lora: LoraOptions | None = field(default_factory=LoraOptions)
+    max_context_tokens: int | None = None
+    max_tokens: int = 512
+    max_media: int = 4
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What one forward pass gives: float32 logits (B, K, V+G) and last hidden states (B, K, H)."""
+
+    logits: Tensor
+    hidden: Tensor
+
+
+class CausalLMBackbone(Backbone):
+    """A frozen causal LM with signal tokens beside its vocabulary and LoRA inside its layers."""
+
+    Config = CausalLMConfig
+
+    def __init__(self, config: CausalLMConfig, language_model: nn.Module, tokenizer: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+        if config.chat_template:
+            tokenizer.chat_template = config.chat_template
+        language_model.requires_grad_(False)
+        embedding = language_model.get_input_embeddings()
+        self.base_vocab_size = language_model.get_output_embeddings().weight.shape[0]
+        self.signal_tokens = SignalTokens(
+            config.signal_tokens,
+            max(self.base_vocab_size, embedding.num_embeddings),
+            embedding.embedding_dim,
+            float(embedding.weight.float().std()) if embedding.weight.device.type != "meta" else 0.02,
+        ).to(embedding.weight.device)
+        self.prompts = PromptBuilder(tokenizer, self.signal_tokens.groups, config.media_wrap)
+        self.language_model = _with_lora(language_model, config.lora)
+        forward = inspect.signature(language_model.forward).parameters
+        self._keeps_logits = "logits_to_keep" in forward
+        self.eval()
+
+    @classmethod
+    def from_config(cls, config: CausalLMConfig, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
+        """Load the base model and its tokenizer; see `Backbone.from_config`."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        where = locate(config.pretrained)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(where, revision=config.revision)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                where, revision=config.revision, dtype=dtype, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise CheckpointError(f"backbone.pretrained: '{config.pretrained}' cannot be loaded: {reason}") from error
+        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if info.get(problem):
+                keys = sorted(map(str, info[problem]))
+                raise CheckpointError(
+                    f"backbone.pretrained: '{config.pretrained}' does not fit its config: {problem.replace('_', ' ')} "
+                    f"{', '.join(keys[:3])}{' …' if len(keys) > 3 else ''}"
+                )
+        return cls(config, model.to(device), tokenizer)
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.signal_tokens.input_rows.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the embeddings are."""
+        return self.signal_tokens.input_rows.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the language model's embeddings."""
+        return self._base.get_input_embeddings().weight.dtype
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Longest prompt and reply together."""
+        limit = getattr(self._base.config, "max_position_embeddings", None) or 4096
+        return min(self.config.max_context_tokens or limit, limit)
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Token ids that end a reply."""
+        configured = self._base.generation_config.eos_token_id if self._base.generation_config else None
+        ids = configured if isinstance(configured, list) else [configured, self.tokenizer.eos_token_id]
+        return frozenset(token_id for token_id in ids if token_id is not None)
+
+    @property
+    def _base(self) -> Any:
+        peft_base = getattr(self.language_model, "get_base_model", None)
+        return peft_base() if peft_base else self.language_model
+
+    def embed(self, ids_BT: Tensor, media_NH: Tensor | None = None) -> Tensor:
+        """Input embeddings (B, T, H) of base ids, signal ids and, where an id is negative, media in reading order."""
+        is_signal_BT = ids_BT >= self.signal_tokens.base_vocab_size
+        is_media_BT = ids_BT < 0
+        base_ids_BT = ids_BT.masked_fill(is_signal_BT | is_media_BT, 0)
+        embeds_BTH = self._base.get_input_embeddings()(base_ids_BT)
+        if is_signal_BT.any():
+            rows_NH = self.signal_tokens.embed(ids_BT[is_signal_BT]).to(embeds_BTH.dtype)
+            embeds_BTH = embeds_BTH.index_put((is_signal_BT,), rows_NH)
+        if media_NH is not None:
+            embeds_BTH = embeds_BTH.index_put((is_media_BT,), media_NH.to(embeds_BTH))
+        return embeds_BTH
+
+    def step(
+        self, embeds_BKH: Tensor, valid_BT: Tensor, positions_BK: Tensor, cache: Any, keep: int | None = None
+    ) -> StepOutput:
+        """One forward pass over K new tokens.
+
+        Args:
+            embeds_BKH: embeddings of the new tokens.
+            valid_BT: (B, T) bool over the cached and the new tokens.
+            positions_BK: position ids of the new tokens.
+            cache: a transformers cache, or None for a pass on its own.
+            keep: compute logits and hidden states for the last `keep` tokens only; None for all.
+        """
+        captured: list[Tensor] = []
+        head = self._base.get_output_embeddings()
+        # The head's input is the last hidden state in every architecture, also where its output is scaled or capped.
+        handle = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+        options = {"logits_to_keep": keep} if keep is not None and self._keeps_logits else {}
+        try:
+            outputs = self.language_model(
+                inputs_embeds=embeds_BKH,
+                attention_mask=valid_BT.long(),
+                position_ids=positions_BK,
+                past_key_values=cache,
+                use_cache=cache is not None,
+                **options,
+            )
+        finally:
+            handle.remove()
+        start = 0 if keep is None else -keep
+        hidden, logits = captured[0][:, start:], outputs.logits[:, start:].float()
+        return StepOutput(torch.cat([logits, self.signal_tokens.logits(hidden)], dim=-1), hidden)
+
+    def training_states(
+        self, prompts: Sequence[Prompt], media: Sequence[PromptMedia]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Backbone.training_states`."""
+        layout = lay_out(prompts, media)
+        ids_BT = layout.ids_BT.to(self.device)
+        embeds_BTH = self.embed(ids_BT, layout.media_NH)
+        output = self.step(embeds_BTH, layout.valid_BT.to(self.device), layout.positions_BT.to(self.device), None)
+        targets_BT = self._columns(layout.labels_BT).to(self.device)[:, 1:]
+        loss = nn.functional.cross_entropy(
+            output.logits[:, :-1].flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED
+        )
+        states: dict[str, list[Tensor]] = {}
+        for row, modality, positions in signal_blocks(prompts, layout, self.signal_tokens.base_vocab_size):
+            summed_nH = output.hidden[row, positions].float() + embeds_BTH[row, positions].float()
+            states.setdefault(modality, []).append(summed_nH)
+        return loss, {modality: torch.stack(blocks) for modality, blocks in states.items()}
+
+    def _columns(self, labels: Tensor) -> Tensor:
+        """Labels as columns of the logits: a group's first id becomes V + its group's index."""
+        columns = labels.clone()
+        for index, group in enumerate(self.signal_tokens.groups):
+            columns[labels == group.first_id] = self.base_vocab_size + index
+        return columns
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        prompts: Sequence[Prompt],
+        media: Sequence[PromptMedia],
+        options: Sequence[SamplingOptions],
+        seeds: Sequence[int],
+        should_stop: Callable[[int], bool] | None = None,
+    ) -> Iterator[StepEvent]:
+        """See `Backbone.decode`."""
+        yield from decode_batch(self, prompts, media, options, seeds, should_stop or (lambda row: False))
+
+    def trainable_parameters(self, *, signal_rows: bool, lora: bool) -> dict[str, nn.Parameter]:
+        """See `Backbone.trainable_parameters`; LoRA names are the language model's own."""
+        chosen: dict[str, nn.Parameter] = {}
+        if signal_rows:
+            chosen |= {f"signal_tokens.{name}": value for name, value in self.signal_tokens.named_parameters()}
+        if lora:
+            named = self.language_model.named_parameters()
+            chosen |= {f"language_model.{name}": value for name, value in named if "lora_" in name}
+        return chosen
+
+    def save_adapters(self, folder: Path) -> None:
+        """See `Backbone.save_adapters`."""
+        save_signal_tokens(self.signal_tokens, Path(folder))
+        if self.config.lora:
+            save_lora(self.language_model, Path(folder))
+
+    def load_adapters(self, folder: Path) -> None:
+        """See `Backbone.load_adapters`."""
+        load_signal_tokens(self.signal_tokens, Path(folder))
+        if self.config.lora:
+            load_lora(self.language_model, Path(folder))
+
+
+def _with_lora(language_model: nn.Module, options: LoraOptions | None) -> nn.Module:
+    """The model with untrained LoRA layers, which change nothing yet and are frozen until a trainer asks for them."""
+    if options is None:
+        return language_model
+    from peft import LoraConfig, get_peft_model
+
+    values = asdict(options)
+    targets = values["target_modules"]
+    config = LoraConfig(
+        r=values["rank"],
+        lora_alpha=values["alpha"],
+        lora_dropout=values["dropout"],
+        target_modules="all-linear" if targets == ["all-linear"] else targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        model = get_peft_model(language_model, config)
+    except ValueError as error:
+        raise ConfigError(f"backbone.lora.target_modules: {str(error).splitlines()[0]}") from error
+    return model.requires_grad_(False)

@@ -1,0 +1,119 @@
+"""What every backbone is: a language model that reads projected media and writes text and signal blocks.
+
+Legend: B batch, T tokens, n signal tokens of a group, H LLM width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from anygpt.requests import SamplingOptions
+from backbone.layout import PromptMedia
+from backbone.prompt import Prompt, PromptBuilder
+from backbone.signal_tokens import SignalTokens
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    """Row `row` wrote `text`."""
+
+    row: int
+    text: str
+
+
+@dataclass(frozen=True)
+class SignalBlock:
+    """Row `row` asked for a medium.
+
+    Attributes:
+        states_nH: the group's last hidden states plus its input embeddings, (n, H).
+    """
+
+    row: int
+    modality: str
+    states_nH: Tensor
+
+
+@dataclass(frozen=True)
+class RowDone:
+    """Row `row` is finished: "stop", "length" or "cancelled", with its token counts."""
+
+    row: int
+    reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+StepEvent = TextPiece | SignalBlock | RowDone
+
+
+class Backbone(nn.Module, ABC):
+    """A language model with signal tokens and LoRA. Subclasses own a `Config` dataclass."""
+
+    Config: ClassVar[type]
+    prompts: PromptBuilder
+    signal_tokens: SignalTokens
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Any, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
+        """Load the frozen base by `config.pretrained`, strictly; signal tokens and LoRA start untrained."""
+
+    @property
+    @abstractmethod
+    def hidden_size(self) -> int:
+        """H."""
+
+    @abstractmethod
+    def training_states(
+        self, prompts: Sequence[Prompt], media: Sequence[PromptMedia]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One teacher-forced pass.
+
+        Args:
+            prompts: built with `learn_replies=True`.
+            media: per prompt, modality → projected media (M, H).
+        Returns:
+            The cross-entropy of the replies' tokens (scalar, float32), and for every modality the states (N, n, H) of
+            the replies' signal groups in reading order.
+        """
+
+    @abstractmethod
+    def decode(
+        self,
+        prompts: Sequence[Prompt],
+        media: Sequence[PromptMedia],
+        options: Sequence[SamplingOptions],
+        seeds: Sequence[int],
+        should_stop: Callable[[int], bool] | None = None,
+    ) -> Iterator[StepEvent]:
+        """Write all replies in one batch; events of a row come in order, and its last is `RowDone`.
+
+        Raises:
+            RequestError: if a prompt is longer than the context.
+        """
+
+    @abstractmethod
+    def trainable_parameters(self, *, signal_rows: bool, lora: bool) -> dict[str, nn.Parameter]:
+        """The named parameters of the chosen parts."""
+
+    @abstractmethod
+    def save_adapters(self, folder: Any) -> None:
+        """Write `signal_tokens.safetensors` and `lora/` into a folder."""
+
+    @abstractmethod
+    def load_adapters(self, folder: Any) -> None:
+        """Read what `save_adapters` wrote, strictly.
+
+        Raises:
+            CheckpointError: if a file or tensor is missing, unexpected or of another shape.
+        """

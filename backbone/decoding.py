@@ -1,0 +1,203 @@
+"""Batched decoding with a KV cache, streaming, and signal blocks completed by construction.
+
+Every step feeds each row its pending tokens: one text token, or a whole signal group as soon as the row has written the
+group's first token. A group's tokens are known in advance, so they share a single forward pass; rows that feed fewer
+tokens than the widest are padded on the left of the step, and the attention mask hides the padding for good.
+
+Legend: B rows, T cached and new tokens, K tokens of a step, V base vocabulary, G signal groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from anygpt.errors import RequestError
+from anygpt.requests import SamplingOptions
+from backbone.contract import RowDone, SignalBlock, StepEvent, TextPiece
+from backbone.layout import PromptMedia, lay_out
+from backbone.prompt import Prompt
+from backbone.sampling import choose
+from backbone.signal_tokens import SignalGroup
+from backbone.text_stream import TextStream
+
+if TYPE_CHECKING:
+    from backbone.causal_lm import CausalLMBackbone
+
+
+@dataclass
+class Row:
+    """One reply being written."""
+
+    index: int
+    options: SamplingOptions
+    generator: torch.Generator
+    stream: TextStream
+    prompt_tokens: int
+    max_tokens: int
+    next_position: int
+    text_tokens: int = 0
+    signal_tokens: int = 0
+    media: int = 0
+    pending: tuple[int, ...] = ()
+    produced: set[str] = field(default_factory=set)
+    ending: str | None = None  # why the row ends once its pending signal block was fed
+
+
+def decode_batch(
+    backbone: CausalLMBackbone,
+    prompts: Sequence[Prompt],
+    media: Sequence[PromptMedia],
+    options: Sequence[SamplingOptions],
+    seeds: Sequence[int],
+    should_stop: Callable[[int], bool],
+) -> Iterator[StepEvent]:
+    """See `Backbone.decode`."""
+    from transformers import DynamicCache
+
+    layout = lay_out(prompts, media)
+    lengths = layout.valid_BT.sum(-1).tolist()
+    rows = [_start_row(backbone, *row) for row in zip(range(len(prompts)), lengths, options, seeds, strict=True)]
+    valid_BT = layout.valid_BT.to(backbone.device)
+    cache = DynamicCache(config=backbone._base.config)
+    embeds_BTH = backbone.embed(layout.ids_BT.to(backbone.device), layout.media_NH)
+    output = backbone.step(embeds_BTH, valid_BT, layout.positions_BT.to(backbone.device), cache, keep=1)
+    next_logits_BV = output.logits[:, -1]
+    while True:
+        for row, logits_V in zip(rows, next_logits_BV, strict=True):
+            yield from _advance(backbone, row, logits_V, should_stop)
+        going = [at for at, row in enumerate(rows) if row.pending]
+        if not going:
+            return
+        if len(going) < len(rows):
+            rows = [rows[at] for at in going]
+            kept = torch.tensor(going, device=backbone.device)
+            valid_BT = valid_BT[kept]
+            cache.batch_select_indices(kept)
+        ids_BK, positions_BK, fed_BK = _next_inputs(rows)
+        valid_BT = torch.cat([valid_BT, fed_BK.to(backbone.device)], dim=-1)
+        embeds_BKH = backbone.embed(ids_BK.to(backbone.device))
+        output = backbone.step(embeds_BKH, valid_BT, positions_BK.to(backbone.device), cache, keep=ids_BK.shape[1])
+        next_logits_BV = output.logits[:, -1]
+        for at, row in enumerate(rows):
+            if row.pending[0] >= backbone.signal_tokens.base_vocab_size:
+                yield _signal_block(backbone, row, output.hidden[at], embeds_BKH[at])
+
+
+def _start_row(backbone: CausalLMBackbone, index: int, prompt_tokens: int, options: SamplingOptions, seed: int) -> Row:
+    room = backbone.max_context_tokens - prompt_tokens
+    if room < 1:
+        raise RequestError(
+            f"conversation: {prompt_tokens} tokens given, the context holds {backbone.max_context_tokens}; shorten it"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    stream = TextStream(backbone.tokenizer, options.stop)
+    max_tokens = min(options.max_tokens or backbone.config.max_tokens, room)
+    return Row(index, options, generator, stream, prompt_tokens, max_tokens, next_position=prompt_tokens)
+
+
+def _advance(
+    backbone: CausalLMBackbone, row: Row, logits_V: Tensor, should_stop: Callable[[int], bool]
+) -> Iterator[StepEvent]:
+    """Choose the row's next token; afterwards `row.pending` holds what to feed, or nothing when the row is done."""
+    row.pending = ()
+    if should_stop(row.index):
+        yield from _finish(row, "cancelled")
+        return
+    if row.ending:
+        yield from _finish(row, row.ending)
+        return
+    forced = _missing_group(backbone, row)
+    if row.text_tokens >= row.max_tokens:
+        if forced is None:
+            yield from _finish(row, "length")
+        else:
+            yield from _begin_signal(row, forced, ending="length")
+        return
+    token = choose(_allowed(backbone, row, logits_V), row.options, row.generator)
+    if token >= backbone.base_vocab_size:
+        yield from _begin_signal(row, backbone.signal_tokens.groups[token - backbone.base_vocab_size])
+    elif token in backbone.end_ids:
+        if forced is None:
+            yield from _finish(row, "stop")
+        else:
+            yield from _begin_signal(row, forced)
+    else:
+        yield from _write(row, token, forced)
+
+
+def _allowed(backbone: CausalLMBackbone, row: Row, logits_V: Tensor) -> Tensor:
+    """Logits with the groups masked that this reply may not hold (any more)."""
+    forbidden = [
+        backbone.base_vocab_size + at
+        for at, group in enumerate(backbone.signal_tokens.groups)
+        if not row.options.allows(group.modality) or row.media >= backbone.config.max_media
+    ]
+    if not forbidden:
+        return logits_V
+    logits_V = logits_V.clone()
+    logits_V[forbidden] = -torch.inf
+    return logits_V
+
+
+def _missing_group(backbone: CausalLMBackbone, row: Row) -> SignalGroup | None:
+    """The group that was asked for and is not in the reply yet."""
+    forced = row.options.forced_modality
+    return backbone.signal_tokens.group(forced) if forced and forced not in row.produced else None
+
+
+def _write(row: Row, token: int, forced: SignalGroup | None) -> Iterator[StepEvent]:
+    row.text_tokens += 1
+    text = row.stream.add(token)
+    if text:
+        yield TextPiece(row.index, text)
+    if not row.stream.stopped:
+        row.pending = (token,)
+    elif forced is None:
+        yield from _finish(row, "stop")
+    else:
+        yield from _begin_signal(row, forced, ending="stop")
+
+
+def _begin_signal(row: Row, group: SignalGroup, ending: str | None = None) -> Iterator[StepEvent]:
+    rest = row.stream.flush()
+    if rest:
+        yield TextPiece(row.index, rest)
+    row.stream = TextStream(row.stream.tokenizer, row.stream.stop)
+    row.media += 1
+    row.signal_tokens += group.size
+    row.produced.add(group.modality)
+    row.pending, row.ending = group.ids, ending
+
+
+def _finish(row: Row, reason: str) -> Iterator[StepEvent]:
+    rest = row.stream.flush()
+    if rest:
+        yield TextPiece(row.index, rest)
+    yield RowDone(row.index, reason, row.prompt_tokens, row.text_tokens + row.signal_tokens)
+
+
+def _next_inputs(rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, positions and validity (B, K) of the pending tokens, padded on the left."""
+    width = max(len(row.pending) for row in rows)
+    ids_BK = torch.zeros(len(rows), width, dtype=torch.long)
+    positions_BK = torch.zeros(len(rows), width, dtype=torch.long)
+    fed_BK = torch.zeros(len(rows), width, dtype=torch.bool)
+    for at, row in enumerate(rows):
+        count = len(row.pending)
+        ids_BK[at, width - count :] = torch.tensor(row.pending)
+        positions_BK[at, width - count :] = torch.arange(row.next_position, row.next_position + count)
+        fed_BK[at, width - count :] = True
+        row.next_position += count
+    return ids_BK, positions_BK, fed_BK
+
+
+def _signal_block(backbone: CausalLMBackbone, row: Row, hidden_KH: Tensor, embeds_KH: Tensor) -> SignalBlock:
+    count = len(row.pending)
+    group = next(group for group in backbone.signal_tokens.groups if group.first_id == row.pending[0])
+    states_nH = hidden_KH[-count:].float() + embeds_KH[-count:].float()
+    return SignalBlock(row.index, group.modality, states_nH)

@@ -1,0 +1,101 @@
+"""Load a transformers model so that every weight of it comes from the checkpoint, or say by name which does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from anygpt.errors import CheckpointError
+
+_MAX_KEYS_NAMED = 3
+
+
+def load_strictly(
+    model_class: type[PreTrainedModel],
+    source: str,
+    *,
+    config: PreTrainedConfig,
+    who: str,
+    dtype: torch.dtype,
+    revision: str = "main",
+    other_parts: tuple[str, ...] = (),
+    **model_options: Any,
+) -> PreTrainedModel:
+    """`model_class.from_pretrained`, refusing a checkpoint that does not cover the model exactly.
+
+    Args:
+        source: a folder or a hub name.
+        config: the model's own config (a whole CLIP's `vision_config`, for example).
+        who: begins the error message: "image encoder 'clip'".
+        other_parts: beginnings of keys that belong to the checkpoint's other parts and may stay unused.
+        model_options: further arguments of the model's constructor.
+    Raises:
+        CheckpointError: if weights cannot be read, or keys are missing, unexpected or of another shape.
+    """
+    with checkpoint_errors(who, source), _quiet_transformers():
+        loaded: Any = model_class.from_pretrained(
+            source,
+            config=config,
+            revision=revision,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, together with the rest
+            **model_options,
+        )
+    model, report = loaded
+    unknown = (key for key in report["unexpected_keys"] if not key.startswith(other_parts))
+    misfits = (f"{key} {tuple(found)} instead of {tuple(want)}" for key, found, want in report["mismatched_keys"])
+    problems = [
+        *_named("missing", report["missing_keys"]),
+        *_named("of another shape", misfits),
+        *_named("not known to it", unknown),
+        *_named("unreadable", report["error_msgs"]),
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{who}: the weights in '{source}' are not those of a {model_class.__name__} with its config: "
+            f"{'; '.join(problems)}; expected an exact match, get the checkpoint again or correct its config.json"
+        )
+    return model
+
+
+@contextmanager
+def checkpoint_errors(who: str, source: str) -> Iterator[None]:
+    """Turn what transformers raises for an absent, unreachable or damaged checkpoint into one CheckpointError."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(
+            f"{who}: cannot load '{source}': {reason} Expected an intact checkpoint folder or a hub name that can be "
+            "reached; correct `pretrained`"
+        ) from error
+
+
+def _named(what: str, keys: Iterable[str]) -> list[str]:
+    """["2 missing (a, b)"], or nothing if there are no keys."""
+    names = sorted(keys)
+    if not names:
+        return []
+    more = ", …" if len(names) > _MAX_KEYS_NAMED else ""
+    return [f"{len(names)} {what} ({', '.join(names[:_MAX_KEYS_NAMED])}{more})"]
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence the library's own table of missing and unused keys, which the strict check replaces, and its bar."""
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

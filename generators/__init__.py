@@ -1,0 +1,7 @@
+"""Frozen diffusion generators: conditioning → media values."""
+
+from anygpt.registry import Registry
+
+GENERATORS = Registry(
+    "generator", "anygpt.generators", {"stable_diffusion": "generators.stable_diffusion:StableDiffusionGenerator"}
+)

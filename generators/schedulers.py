@@ -1,0 +1,45 @@
+"""The samplers that a config may name, each built from the checkpoint's own noise schedule."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Literal
+
+import diffusers
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, SchedulerMixin
+
+from anygpt.errors import CheckpointError
+from generators.checkpoints import component_classes, load_config_part
+
+SchedulerName = Literal["checkpoint", "ddim", "dpm_solver_multistep", "euler"]
+SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
+    "ddim": (DDIMScheduler, {}),
+    "dpm_solver_multistep": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
+    "euler": (EulerDiscreteScheduler, {}),
+}
+SCHEDULER_NAMES = ("checkpoint", *SCHEDULERS)
+
+
+def load_scheduler(folder: Path, name: SchedulerName) -> Any:
+    """The scheduler that a pipeline folder was saved with, or another sampler for the same noise schedule.
+
+    Raises:
+        CheckpointError: if the folder's scheduler is not one of diffusers', or its config is missing or damaged.
+    """
+    saved_name = component_classes(folder).get("scheduler")
+    saved_class = getattr(diffusers, str(saved_name), None)
+    if not (isinstance(saved_class, type) and issubclass(saved_class, SchedulerMixin)):
+        raise CheckpointError(f"{folder}: 'scheduler' is a '{saved_name}', expected one of diffusers' schedulers")
+    saved: Any = load_config_part(saved_class, folder, "scheduler", ("scheduler_config.json",))
+    if name == "checkpoint":
+        return saved
+    scheduler_class, options = SCHEDULERS[name]
+    return scheduler_class.from_config(saved.config, **options)  # type: ignore[attr-defined]
+
+
+def denoiser_calls(scheduler: Any, steps: int) -> int:
+    """How often a sampler calls the denoiser for `steps` steps: `steps` for most, more for some (PNDM, Heun)."""
+    scheduler = copy.deepcopy(scheduler)
+    scheduler.set_timesteps(steps)
+    return len(scheduler.timesteps)

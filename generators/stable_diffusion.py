@@ -1,0 +1,291 @@
+"""Images by Stable Diffusion: diffusers' `StableDiffusionPipeline`, driven by prompt embeddings.
+
+Legend: B batch, T text tokens, D text width, C/H/W image or latents.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler, StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor, nn
+
+from anygpt.errors import ConfigError, MediaError, RequestError, StageError
+from anygpt.requests import GenerationOptions
+from anygpt.tensors import Conditioning, ConditioningSpec, TensorSpec
+from generators.contract import Generator, OnStep, ShouldStop
+from generators.progress import StepCounter
+from generators.schedulers import SCHEDULER_NAMES, SchedulerName, denoiser_calls
+from generators.stable_diffusion_parts import load_pipeline
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+STAGE = "generators.image"
+PIPELINE_MULTIPLE_PX = 8  # diffusers' `check_inputs` refuses other sizes whatever the VAE
+
+
+class Sampling(NamedTuple):
+    """All that the items of one batch share, defaults filled in."""
+
+    steps: int
+    guidance: float
+    height_px: int
+    width_px: int
+
+
+class StableDiffusionGenerator(Generator):
+    """A frozen Stable Diffusion 1.x or 2.x checkpoint. Safe to call from several threads at once.
+
+    Args:
+        config: how to sample.
+        pipeline: the loaded checkpoint. It is copied for every batch, never run itself: schedulers keep state.
+    Raises:
+        ConfigError: if the config asks for a size that the checkpoint cannot make.
+    """
+
+    modality = "image"
+
+    @dataclass
+    class Config:
+        """Where the weights are and how pictures are sampled by default.
+
+        Attributes:
+            pretrained: a diffusers folder, `embedded:…` or a hub name; safetensors only.
+            steps: denoising steps.
+            guidance: classifier-free guidance scale; 1 or less turns guidance off.
+            width_px, height_px: None takes the size that the UNet was trained at.
+            scheduler: the sampler; "checkpoint" takes the one that the weights came with.
+            max_batch_size: pictures denoised together. 1 makes a picture bit for bit the same, alone or beside others.
+                More is faster and moves a few pixels by a level of 255: kernels round differently by batch size.
+            max_steps, max_pixels: limits of what a request may ask for.
+            revision, variant: branch, tag or commit on the hub; kind of weights ("fp16").
+        """
+
+        pretrained: str
+        name: str = "stable_diffusion"
+        steps: int = 50
+        guidance: float = 7.5
+        width_px: int | None = None
+        height_px: int | None = None
+        scheduler: SchedulerName = "checkpoint"
+        max_batch_size: int = 1
+        max_steps: int = 200
+        max_pixels: int = 1024 * 1024
+        revision: str | None = None
+        variant: str | None = None
+
+        def __post_init__(self) -> None:
+            for key in ("steps", "max_batch_size", "max_steps", "max_pixels"):
+                if getattr(self, key) < 1:
+                    raise ConfigError(f"{STAGE}.{key}: {getattr(self, key)} given, expected at least 1")
+            if not 0 <= self.guidance <= 100:
+                raise ConfigError(f"{STAGE}.guidance: {self.guidance} given, expected 0 to 100")
+            if self.scheduler not in SCHEDULER_NAMES:
+                raise ConfigError(
+                    f"{STAGE}.scheduler: '{self.scheduler}' given, expected one of {', '.join(SCHEDULER_NAMES)}"
+                )
+
+    def __init__(self, config: Config, pipeline: StableDiffusionPipeline) -> None:
+        self.config = config
+        self._pipeline = pipeline
+        self._noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+        self._tokenizer_lock = Lock()  # fast tokenizers keep padding and truncation as state
+        try:
+            self.compatibility_key(GenerationOptions())
+        except RequestError as error:
+            raise ConfigError(f"{STAGE}: the defaults cannot be made; {error}") from error
+        self._empty_prompt_1TD = self.encode_prompt([""])["prompt_embeds"]
+
+    @classmethod
+    def from_config(cls, config: Config, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
+        """Load a diffusers folder or hub checkpoint, strictly; its safety checker too, if it has one.
+
+        Raises:
+            CheckpointError: if the weights are missing, damaged or do not fit.
+            ConfigError: if the config asks for a size that the checkpoint cannot make.
+        """
+        return cls(config, load_pipeline(config, device=device, dtype=dtype))
+
+    @property
+    def conditioning_spec(self) -> ConditioningSpec:
+        """`prompt_embeds` (T, D): as many tokens as the tokenizer pads to, as wide as the text encoder."""
+        pipeline = self._pipeline
+        return {
+            "prompt_embeds": TensorSpec((pipeline.tokenizer.model_max_length, pipeline.text_encoder.config.hidden_size))
+        }
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The frozen networks by their diffusers names."""
+        return {name: part for name, part in self._pipeline.components.items() if isinstance(part, nn.Module)}
+
+    @torch.no_grad()
+    def encode_prompt(self, prompts: list[str]) -> Conditioning:
+        """The checkpoint's own text encoder.
+
+        Args:
+            prompts: B texts; empty is allowed, what is beyond T tokens is cut off.
+        Returns:
+            `prompt_embeds` (B, T, D) in the text encoder's dtype.
+        Raises:
+            RequestError: if there are no prompts.
+        Source: diffusers' `StableDiffusionPipeline.encode_prompt`, which would tokenize twice and log what it cuts off.
+        """
+        if not prompts:
+            raise RequestError("prompts: none given, expected at least one")
+        tokenizer, text_encoder = self._pipeline.tokenizer, self._pipeline.text_encoder
+        with self._tokenizer_lock:
+            texts = tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").to(
+                text_encoder.device
+            )
+        # CLIP attends to its padding, save in checkpoints that say otherwise
+        attention_mask = texts.attention_mask if getattr(text_encoder.config, "use_attention_mask", False) else None
+        return {"prompt_embeds": text_encoder(texts.input_ids, attention_mask=attention_mask).last_hidden_state}
+
+    def denoising_loss(self, conditioning: Conditioning, media: list[Any]) -> Tensor:
+        """Mean squared error of the UNet's prediction at random timesteps, drawn from torch's global generators.
+
+        Args:
+            conditioning: `prompt_embeds` (B, T, D), which gradients reach.
+            media: B pictures; resized to the configured size.
+        Returns:
+            A float32 scalar.
+        Raises:
+            RequestError: if the conditioning does not match the spec or the number of pictures.
+            MediaError: if an item is not a picture.
+        Source: diffusers, examples/text_to_image/train_text_to_image.py.
+        """
+        embeds_BTD = self._prompt_embeds(conditioning, len(media))
+        latents_BCHW = self._encode_pictures(media)
+        noise_BCHW = torch.randn(latents_BCHW.shape).to(latents_BCHW)
+        schedule = self._noise_schedule
+        timesteps_B = torch.randint(schedule.config.num_train_timesteps, (len(media),)).to(latents_BCHW.device)
+        noisy_BCHW = schedule.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
+        predicted_BCHW = self._pipeline.unet(noisy_BCHW, timesteps_B, encoder_hidden_states=embeds_BTD).sample
+        target_BCHW = noise_BCHW
+        if schedule.config.prediction_type == "v_prediction":
+            target_BCHW = schedule.get_velocity(latents_BCHW, noise_BCHW, timesteps_B)
+        return F.mse_loss(predicted_BCHW.float(), target_BCHW.float())
+
+    def compatibility_key(self, options: GenerationOptions) -> Sampling:
+        """Steps, guidance and size with the configured defaults filled in.
+
+        Raises:
+            RequestError: if there are too many steps or pixels, or a size that the networks cannot make.
+        """
+        config, pipeline = self.config, self._pipeline
+        steps = options.steps or config.steps
+        guidance = config.guidance if options.guidance is None else options.guidance
+        native_size = pipeline.unet.config.sample_size
+        native_height, native_width = (native_size, native_size) if isinstance(native_size, int) else native_size
+        height_px = options.height_px or config.height_px or native_height * pipeline.vae_scale_factor
+        width_px = options.width_px or config.width_px or native_width * pipeline.vae_scale_factor
+        if steps > config.max_steps:
+            raise RequestError(f"steps: {steps} given, expected at most max_steps={config.max_steps}")
+        self._check_multiple("height_px", height_px)
+        self._check_multiple("width_px", width_px)
+        if height_px * width_px > config.max_pixels:
+            raise RequestError(
+                f"width_px={width_px}, height_px={height_px}: {width_px * height_px} pixels given, "
+                f"expected at most max_pixels={config.max_pixels}"
+            )
+        return Sampling(steps, max(guidance, 1.0), height_px, width_px)
+
+    def generate(
+        self,
+        conditioning: Conditioning,
+        options: Sequence[GenerationOptions],
+        on_step: OnStep | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> list[Any]:
+        """Sample one RGB picture per item; what is common to all generators stands in the contract."""
+        embeds_BTD = self._prompt_embeds(conditioning, len(options)).detach()
+        batches = self._batches(options)
+        calls = {sampling.steps: denoiser_calls(self._pipeline.scheduler, sampling.steps) for sampling, _ in batches}
+        counter = StepCounter(sum(calls[sampling.steps] for sampling, _ in batches), on_step, should_stop)
+        results: dict[int, Image.Image | StageError] = {}
+        for sampling, items in batches:
+            counter.check()
+            seeds = [options[item].seed for item in items]
+            results.update(zip(items, self._sample(embeds_BTD[items], seeds, sampling, counter), strict=True))
+        return [results[item] for item in range(len(options))]
+
+    def _batches(self, options: Sequence[GenerationOptions]) -> list[tuple[Sampling, list[int]]]:
+        """What to sample together: indices of compatible items, at most `max_batch_size` at a time."""
+        groups: dict[Sampling, list[int]] = {}
+        for item, item_options in enumerate(options):
+            groups.setdefault(self.compatibility_key(item_options), []).append(item)
+        size = self.config.max_batch_size
+        return [
+            (key, items[start : start + size]) for key, items in groups.items() for start in range(0, len(items), size)
+        ]
+
+    def _sample(
+        self, embeds_BTD: Tensor, seeds: list[int], sampling: Sampling, counter: StepCounter
+    ) -> list[Image.Image | StageError]:
+        pipeline = copy.copy(self._pipeline)
+        pipeline.scheduler = copy.deepcopy(self._pipeline.scheduler)
+        scale = pipeline.vae_scale_factor
+        shape_1CHW = (1, pipeline.unet.config.in_channels, sampling.height_px // scale, sampling.width_px // scale)
+        randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
+        latents_BCHW = torch.cat([torch.randn(shape_1CHW, generator=random) for random in randoms])
+        output = pipeline(
+            prompt_embeds=embeds_BTD,
+            negative_prompt_embeds=self._empty_prompt_1TD.to(embeds_BTD).expand_as(embeds_BTD),
+            latents=latents_BCHW.to(embeds_BTD),
+            generator=randoms,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
+            height=sampling.height_px,
+            width=sampling.width_px,
+            callback_on_step_end=counter,
+            output_type="pt",
+        )
+        flags = output.nsfw_content_detected or [False] * len(seeds)
+        return [self._finish(*pair) for pair in zip(output.images, flags, strict=True)]
+
+    def _finish(self, pixels_CHW: Tensor, flagged: bool) -> Image.Image | StageError:
+        """A picture, or the reason why there is none: diffusers itself would hand out a black one."""
+        if flagged:
+            return StageError(
+                STAGE, "the checkpoint's safety checker withheld the picture; change the prompt or the seed"
+            )
+        if not torch.isfinite(pixels_CHW).all():
+            return StageError(STAGE, f"the {pixels_CHW.dtype} networks made NaN or infinity; load them as float32")
+        processor = self._pipeline.image_processor
+        return processor.numpy_to_pil(processor.pt_to_numpy(pixels_CHW[None]))[0]
+
+    @torch.no_grad()
+    def _encode_pictures(self, media: list[Any]) -> Tensor:
+        """Pictures → scaled VAE latents (B, C, H, W) of the configured size."""
+        for item, picture in enumerate(media):
+            if not isinstance(picture, Image.Image):
+                raise MediaError(f"media[{item}]: {type(picture).__name__} given, expected a PIL.Image")
+        size = self.compatibility_key(GenerationOptions())
+        vae = self._pipeline.vae
+        pixels_BCHW = self._pipeline.image_processor.preprocess(
+            [picture.convert("RGB") for picture in media], size.height_px, size.width_px
+        )
+        return vae.encode(pixels_BCHW.to(vae.device, vae.dtype)).latent_dist.sample() * vae.config.scaling_factor
+
+    def _prompt_embeds(self, conditioning: Conditioning, batch_size: int) -> Tensor:
+        self.check_conditioning(conditioning, batch_size)
+        return conditioning["prompt_embeds"].to(self._pipeline.unet.device, self._pipeline.unet.dtype)
+
+    def _check_multiple(self, name: str, size_px: int) -> None:
+        """Halvings in the VAE and the UNet must come out even."""
+        halvings = len(self._pipeline.unet.config.block_out_channels) - 1
+        multiple = math.lcm(self._pipeline.vae_scale_factor * 2**halvings, PIPELINE_MULTIPLE_PX)
+        if size_px % multiple:
+            below = size_px - size_px % multiple
+            nearest = " or ".join(str(size) for size in (below, below + multiple) if size)
+            raise RequestError(f"{name}: {size_px} given, expected a multiple of {multiple}; try {nearest}")

@@ -1,0 +1,184 @@
+"""The pipeline: a conversation in, a stream of events out.
+
+For every request: encode the media, let the backbone write, and start a generator the moment its signal block exists,
+while the text goes on. Requests run side by side; the stages batch them. Nothing here knows where the stages run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from anygpt.config import Limits
+from anygpt.errors import AnyGPTError, CancelledError, RequestError, StageError
+from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
+from anygpt.messages import Message, check_conversation, modality_of
+from anygpt.requests import RequestOptions
+from anygpt.tensors import Features
+from backbone.contract import RowDone, TextPiece
+from pipelines.backbone_stage import MediumRequest
+from pipelines.executors.contract import Executor
+
+
+@dataclass
+class Request:
+    """A conversation that ends with the user's message, and what is asked of the reply.
+
+    `cancel.set()` ends the reply early, from any thread.
+    """
+
+    conversation: Sequence[Message]
+    options: RequestOptions = field(default_factory=RequestOptions)
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+
+class AnyToAny:
+    """Runs requests on an executor."""
+
+    def __init__(self, executor: Executor, limits: Limits | None = None) -> None:
+        self.executor = executor
+        self.limits = limits or Limits()
+
+    async def run(self, requests: Sequence[Request]) -> AsyncIterator[Event]:
+        """Answer requests side by side.
+
+        Yields:
+            Every request's events in order, ending in `Done` or `Failed`; leaving the loop early cancels the rest.
+        """
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        tasks = [
+            asyncio.create_task(_Reply(self, index, request, events.put_nowait).run())
+            for index, request in enumerate(requests)
+        ]
+        unfinished = len(requests)
+        try:
+            while unfinished:
+                event = await events.get()
+                unfinished -= isinstance(event, (Done, Failed))
+                yield event
+        finally:
+            for request in requests[: len(requests) if unfinished else 0]:
+                request.cancel.set()
+            await asyncio.gather(*tasks)
+
+
+class _Reply:
+    """One request on its way."""
+
+    def __init__(self, pipeline: AnyToAny, index: int, request: Request, emit: Callable[[Event], None]) -> None:
+        self.pipeline = pipeline
+        self.executor = pipeline.executor
+        self.index = index
+        self.request = request
+        self.emit = emit
+        self.timings: dict[str, float] = {}
+        self.generating: list[asyncio.Task[None]] = []
+        self.expired = False
+
+    async def run(self) -> None:
+        """Answer; whatever goes wrong becomes an event."""
+        started = time.perf_counter()
+        deadline = asyncio.get_running_loop().call_later(self.pipeline.limits.timeout_s, self._expire)
+        try:
+            finished = await self._answer()
+            self.timings["total"] = time.perf_counter() - started
+            usage = Usage(finished.prompt_tokens, finished.completion_tokens)
+            self.emit(Done(self.index, finished.reason, usage, self.timings))
+        except AnyGPTError as error:
+            self.emit(Failed(self.index, error))
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}".splitlines()[0]
+            failure = StageError("pipeline", message)
+            failure.__cause__ = error
+            self.emit(Failed(self.index, failure))
+        finally:
+            deadline.cancel()
+
+    def _expire(self) -> None:
+        self.expired = True
+        self.request.cancel.set()
+
+    async def _answer(self) -> RowDone:
+        conversation = list(self.request.conversation)
+        self._check(conversation)
+        features = await self._encode(conversation)
+        options = self.request.options
+        finished: RowDone | None = None
+        try:
+            async for event in self.executor.reply(
+                [message.with_refs() for message in conversation],
+                features,
+                options.sampling,
+                options.seed,
+                self.request.cancel.is_set,
+            ):
+                if isinstance(event, TextPiece):
+                    self.emit(TextDelta(self.index, event.text, hidden=not options.sampling.allows("text")))
+                elif isinstance(event, MediumRequest):
+                    self._start_generator(event)
+                elif isinstance(event, RowDone):
+                    finished = event
+                else:
+                    self._add_time("backbone", event)
+        finally:
+            await asyncio.gather(*self.generating)
+        if self.expired:
+            raise StageError("pipeline", f"no reply within limits.timeout_s={self.pipeline.limits.timeout_s:g} seconds")
+        assert finished is not None, "a reply always ends with RowDone"
+        return finished
+
+    def _check(self, conversation: Sequence[Message]) -> None:
+        check_conversation(conversation)
+        limits = self.pipeline.limits
+        chars = sum(len(message.text) for message in conversation)
+        media = sum(not isinstance(part, str) for message in conversation for part in message.parts)
+        if chars > limits.max_text_chars:
+            raise RequestError(f"conversation: {chars} characters given, expected at most {limits.max_text_chars}")
+        if media > limits.max_media:
+            raise RequestError(f"conversation: {media} media given, expected at most {limits.max_media}")
+        for modality in self.request.options.sampling.modalities or ():
+            if modality != "text" and modality not in self.executor.output_modalities:
+                known = ", ".join(("text", *self.executor.output_modalities))
+                raise RequestError(f"modalities: {modality} given, but this stack only produces: {known}")
+
+    async def _encode(self, conversation: Sequence[Message]) -> dict[str, Features]:
+        """Features of the user's media, by modality; media in replies are not looked at again."""
+        media: dict[str, list[Any]] = {}
+        for message in conversation:
+            for part in message.parts if message.role != "assistant" else ():
+                if modality_of(part) != "text":
+                    media.setdefault(modality_of(part), []).append(part)
+        results = await asyncio.gather(*(self.executor.encode(modality, items) for modality, items in media.items()))
+        for modality, (_, seconds) in zip(media, results, strict=True):
+            self._add_time(f"encoders.{modality}", seconds)
+        return {modality: features for modality, (features, _) in zip(media, results, strict=True)}
+
+    def _start_generator(self, wanted: MediumRequest) -> None:
+        index = len(self.generating)
+        self.emit(MediaStarted(self.index, index, wanted.modality))
+        self.generating.append(asyncio.create_task(self._generate(index, wanted)))
+
+    async def _generate(self, index: int, wanted: MediumRequest) -> None:
+        stage = f"generators.{wanted.modality}"
+        try:
+            medium, seconds = await self.executor.generate(
+                wanted.modality,
+                wanted.conditioning,
+                self.request.options.generation(index),
+                lambda step, steps: self.emit(MediaProgress(self.index, index, step, steps)),
+                self.request.cancel.is_set,
+            )
+        except CancelledError:
+            self.emit(MediaFailed(self.index, index, wanted.modality, stage, "cancelled"))
+        except Exception as error:  # the medium is lost, the reply is not
+            self.emit(MediaFailed(self.index, index, wanted.modality, stage, str(error).splitlines()[0]))
+        else:
+            self._add_time(stage, seconds)
+            self.emit(MediaReady(self.index, index, wanted.modality, medium))
+
+    def _add_time(self, stage: str, seconds: float) -> None:
+        self.timings[stage] = self.timings.get(stage, 0.0) + seconds

@@ -1,0 +1,277 @@
+"""The Python interface: load a stack, chat with it, save its adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anygpt.config import StackConfig, load_stack_config
+from anygpt.errors import RequestError
+from anygpt.events import Done, Event, Failed, MediaFailed, MediaReady, MediaStarted, TextDelta, Usage
+from anygpt.messages import MediumRef, Message, Part, modality_of
+from anygpt.requests import RequestOptions, SamplingOptions
+from pipelines.any_to_any import AnyToAny, Request
+from pipelines.bundle import bundle_folder, save_bundle
+from pipelines.executors.contract import Executor
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A finished reply.
+
+    Attributes:
+        parts: text and media in order, as far as they were asked for.
+        conversation: the conversation with this reply added, to go on from.
+        errors: media that were lost on the way.
+        timings: stage → seconds.
+    """
+
+    parts: tuple[Part, ...]
+    conversation: tuple[Message, ...]
+    errors: tuple[MediaFailed, ...]
+    finish_reason: str
+    usage: Usage
+    timings: Mapping[str, float]
+
+    @property
+    def text(self) -> str:
+        """All text, joined."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def images(self) -> list[Any]:
+        """The pictures, in order."""
+        return [part for part in self.parts if modality_of(part) == "image"]
+
+
+class AnyGPT:
+    """An any-to-any assistant. Close it, or use it as a context manager, to stop its threads."""
+
+    def __init__(self, config: StackConfig, executor: Executor) -> None:
+        self.config = config
+        self.executor = executor
+        self.pipeline = AnyToAny(executor, config.limits)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="anygpt-pipeline", daemon=True).start()
+
+    @classmethod
+    def from_config(
+        cls, config: str | os.PathLike[str] | StackConfig = "tiny", overrides: Sequence[str] = ()
+    ) -> AnyGPT:
+        """Load a stack.
+
+        Args:
+            config: a shipped name ("tiny"), a YAML file, or a config object.
+            overrides: `key.path=value` strings, for names and files.
+        Raises:
+            ConfigError, CheckpointError: if it cannot be built.
+        """
+        from pipelines.executors.local import LocalExecutor
+        from pipelines.stack import build_stack
+
+        loaded = config if isinstance(config, StackConfig) else load_stack_config(config, overrides)
+        return cls(loaded, LocalExecutor(build_stack(loaded)))
+
+    @classmethod
+    def from_pretrained(cls, bundle: str | os.PathLike[str], overrides: Sequence[str] = ()) -> AnyGPT:
+        """Load the stack that an adapter bundle was trained for, with those adapters.
+
+        Raises:
+            ConfigError, CheckpointError: if the bundle is missing, damaged or does not fit.
+        """
+        folder = bundle_folder(os.fspath(bundle))
+        return cls.from_config(folder / "config.yaml", [*overrides, f"adapters={folder}"])
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the adapters and the config as a bundle."""
+        stack = getattr(self.executor, "stack", None)
+        if stack is None:
+            raise RequestError(
+                "save_pretrained: the stages run elsewhere; load the stack with the local executor to save"
+            )
+        save_bundle(stack.backbone, self.config, Path(folder))
+
+    def chat(
+        self,
+        message: Part | Sequence[Part],
+        *,
+        history: Sequence[Message] = (),
+        system: str | None = None,
+        **options: Any,
+    ) -> Reply:
+        """Answer one message.
+
+        Args:
+            message: text, a medium, or a list of both in order.
+            history: an earlier reply's `conversation`.
+            system: a system prompt, for a conversation that begins here.
+            options: seed, modalities, max_tokens, temperature, top_p, top_k, stop, steps, guidance, width_px,
+                height_px.
+        Raises:
+            RequestError: if the request cannot be answered.
+            StageError: if encoding or the language model fails; lost media are in `Reply.errors`.
+        """
+        return self.chat_batch([message], histories=[history], system=system, **options)[0]
+
+    def chat_batch(
+        self,
+        messages: Sequence[Part | Sequence[Part]],
+        *,
+        histories: Sequence[Sequence[Message]] | None = None,
+        seeds: Sequence[int] | None = None,
+        system: str | None = None,
+        **options: Any,
+    ) -> list[Reply]:
+        """Answer several messages side by side; arguments as in `chat`, with a seed for each if given."""
+        requests = []
+        for at, message in enumerate(messages):
+            own = {**options, "seed": seeds[at]} if seeds else options
+            history = histories[at] if histories else ()
+            requests.append(make_request(message, history=history, system=system, **own))
+        collected = [ReplyCollector(request) for request in requests]
+        for event in self.run(requests):
+            collected[event.request].take(event)
+        return [collector.reply() for collector in collected]
+
+    def stream(
+        self,
+        message: Part | Sequence[Part],
+        *,
+        history: Sequence[Message] = (),
+        system: str | None = None,
+        **options: Any,
+    ) -> Iterator[Event]:
+        """Answer one message as events; arguments as in `chat`. Closing the iterator cancels the reply."""
+        return self.run([make_request(message, history=history, system=system, **options)])
+
+    def run(self, requests: Sequence[Request]) -> Iterator[Event]:
+        """Answer requests side by side as one stream of events."""
+        events: queue.Queue[Event | BaseException | None] = queue.Queue()
+
+        async def pump() -> None:
+            try:
+                async for event in self.pipeline.run(requests):
+                    events.put(event)
+                events.put(None)
+            except BaseException as error:
+                events.put(error)
+                raise
+
+        future = asyncio.run_coroutine_threadsafe(pump(), self._loop)
+        try:
+            while (event := events.get()) is not None:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+        finally:
+            for request in requests if not future.done() else ():
+                request.cancel.set()
+
+    def close(self) -> None:
+        """Stop the stages and the pipeline's thread."""
+        self.executor.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def __enter__(self) -> AnyGPT:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def request_options(
+    *,
+    seed: int = 0,
+    modalities: Sequence[str] | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    width_px: int | None = None,
+    height_px: int | None = None,
+    **sampling: Any,
+) -> RequestOptions:
+    """Options by name; see `RequestOptions` and `SamplingOptions`.
+
+    Raises:
+        RequestError: if a name is unknown or a value impossible.
+    """
+    allowed = ("max_tokens", "temperature", "top_p", "top_k", "stop")
+    unknown = sorted(sampling.keys() - set(allowed))
+    if unknown:
+        known = "seed, modalities, steps, guidance, width_px, height_px, " + ", ".join(allowed)
+        raise RequestError(f"options: no option is called '{unknown[0]}'; there are: {known}")
+    stop = sampling.pop("stop", ())
+    options = SamplingOptions(
+        modalities=None if modalities is None else tuple(modalities),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        **sampling,
+    )
+    return RequestOptions(seed, options, steps, guidance, width_px, height_px)
+
+
+def make_request(
+    message: Part | Sequence[Part], *, history: Sequence[Message] = (), system: str | None = None, **options: Any
+) -> Request:
+    """A request; arguments as in `AnyGPT.chat`."""
+    opening = [Message("system", system)] if system else []
+    return Request([*opening, *history, Message("user", message)], request_options(**options))
+
+
+@dataclass
+class ReplyCollector:
+    """Puts one request's events together to a reply."""
+
+    request: Request
+    parts: list[Part] = field(default_factory=list)  # hidden text included
+    shown: list[bool] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)
+    errors: list[MediaFailed] = field(default_factory=list)
+    done: Done | None = None
+    failed: Failed | None = None
+
+    def take(self, event: Event) -> None:
+        """Add one event."""
+        if isinstance(event, TextDelta):
+            if self.parts and isinstance(self.parts[-1], str):
+                self.parts[-1] += event.text
+            else:
+                self._append(event.text, shown=not event.hidden)
+        elif isinstance(event, MediaStarted):
+            self.places[event.index] = len(self.parts)
+            self._append(MediumRef(event.modality), shown=True)
+        elif isinstance(event, MediaReady):
+            self.parts[self.places[event.index]] = event.medium
+        elif isinstance(event, MediaFailed):
+            self.errors.append(event)
+        elif isinstance(event, Done):
+            self.done = event
+        elif isinstance(event, Failed):
+            self.failed = event
+
+    def _append(self, part: Part, *, shown: bool) -> None:
+        self.parts.append(part)
+        self.shown.append(shown)
+
+    def reply(self) -> Reply:
+        """The finished reply.
+
+        Raises:
+            AnyGPTError: if the request failed.
+        """
+        if self.failed:
+            raise self.failed.error
+        assert self.done is not None, "a request always ends with Done or Failed"
+        wanted = zip(self.parts, self.shown, strict=True)
+        return Reply(
+            parts=tuple(part for part, shown in wanted if shown and not isinstance(part, MediumRef)),
+            conversation=(*self.request.conversation, Message("assistant", self.parts)),
+            errors=tuple(self.errors),
+            finish_reason=self.done.finish_reason,
+            usage=self.done.usage,
+            timings=self.done.timings,
+        )

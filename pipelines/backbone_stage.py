@@ -1,0 +1,146 @@
+"""The backbone stage: input projectors, language model and output projectors, everything that is trained in one place.
+
+Legend: M prompt embeddings of one medium, n signal tokens, H LLM width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from anygpt.config import StackConfig, resolve_component
+from anygpt.errors import RequestError
+from anygpt.messages import Message
+from anygpt.requests import SamplingOptions
+from anygpt.tensors import Conditioning, ConditioningSpec, Features
+from backbone import BACKBONES
+from backbone.contract import Backbone, RowDone, SignalBlock, TextPiece
+from backbone.prompt import Prompt
+from projectors import INPUT_PROJECTORS, OUTPUT_PROJECTORS
+from projectors.contract import InputProjector, OutputProjector
+
+# modality → features of that modality's media in a conversation, in order: tokens (media, T, D).
+ConversationFeatures = Mapping[str, Features]
+
+
+@dataclass(frozen=True)
+class FeatureShape:
+    """What an encoder gives: width D and the largest number of tokens T of one item."""
+
+    feature_dim: int
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class MediumRequest:
+    """Row `row` asks the generator of `modality` for a medium; tensors are (1, *shape)."""
+
+    row: int
+    modality: str
+    conditioning: Conditioning
+
+
+class BackboneStage(nn.Module):
+    """Conversations and features in; text and conditioning out."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        input_projectors: Mapping[str, InputProjector],
+        output_projectors: Mapping[str, OutputProjector],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.input_projectors = nn.ModuleDict(input_projectors)
+        self.output_projectors = nn.ModuleDict(output_projectors)
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def build(
+        cls, config: StackConfig, encoders: Mapping[str, FeatureShape], generators: Mapping[str, ConditioningSpec]
+    ) -> BackboneStage:
+        """Load the base model and make untrained adapters that fit the encoders and generators.
+
+        Raises:
+            ConfigError: if a section's options cannot fit.
+            CheckpointError: if the base model cannot be loaded.
+        """
+        placement = config.placed("backbone")
+        backbone_class, backbone_config = resolve_component(BACKBONES, config.backbone, "backbone")
+        dtype = getattr(torch, placement.dtype)
+        backbone = backbone_class.from_config(backbone_config, device=placement.device, dtype=dtype)
+        input_projectors, output_projectors = {}, {}
+        for modality, shape in encoders.items():
+            where = f"projectors.input.{modality}"
+            projector, options = resolve_component(INPUT_PROJECTORS, config.projectors.input[modality], where)
+            input_projectors[modality] = projector(
+                options, in_dim=shape.feature_dim, in_tokens=shape.num_tokens, out_dim=backbone.hidden_size
+            )
+        for modality, spec in generators.items():
+            where = f"projectors.output.{modality}"
+            projector, options = resolve_component(OUTPUT_PROJECTORS, config.projectors.output[modality], where)
+            size = backbone.signal_tokens.group(modality).size
+            output_projectors[modality] = projector(
+                options, in_dim=backbone.hidden_size, num_signal_tokens=size, spec=spec
+            )
+        return cls(backbone, input_projectors, output_projectors).to(placement.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the stage's weights are."""
+        return self.backbone.signal_tokens.input_rows.device
+
+    def prompt(self, conversation: Sequence[Message], *, learn_replies: bool = False) -> Prompt:
+        """A conversation as the language model reads it.
+
+        Raises:
+            RequestError: if it holds a medium for which there is no input projector.
+        """
+        prompt = self.backbone.prompts.build(conversation, learn_replies=learn_replies)
+        for modality in prompt.media:
+            if modality not in self.input_projectors:
+                known = ", ".join(self.input_projectors) or "none"
+                raise RequestError(f"conversation: {modality} given, but this stack only takes in: text, {known}")
+        return prompt
+
+    def project(self, features: Sequence[ConversationFeatures]) -> list[dict[str, list[Tensor]]]:
+        """Project the media of several conversations, one pass a modality.
+
+        Returns:
+            Per conversation: modality → one (M, H) tensor for every medium, padding removed.
+        """
+        projected: list[dict[str, list[Tensor]]] = [{} for _ in features]
+        for modality, projector in self.input_projectors.items():
+            owners = [at for at, given in enumerate(features) if modality in given]
+            if not owners:
+                continue
+            given = [features[at][modality].to(self.device, torch.float32) for at in owners]
+            joined = Features(torch.cat([f.tokens for f in given]), torch.cat([f.valid_mask for f in given]))
+            embeds_NMH, valid_NM = projector(joined)
+            media = iter(embeds[valid] for embeds, valid in zip(embeds_NMH, valid_NM, strict=True))
+            for at, own in zip(owners, given, strict=True):
+                projected[at][modality] = [next(media) for _ in range(len(own.tokens))]
+        return projected
+
+    @torch.inference_mode()
+    def reply(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        features: Sequence[ConversationFeatures],
+        options: Sequence[SamplingOptions],
+        seeds: Sequence[int],
+        should_stop: Callable[[int], bool] | None = None,
+    ) -> Iterator[TextPiece | MediumRequest | RowDone]:
+        """Write replies in one batch; every signal block comes out as conditioning for its generator."""
+        prompts = [self.prompt(conversation) for conversation in conversations]
+        for event in self.backbone.decode(prompts, self.project(features), options, seeds, should_stop):
+            if isinstance(event, SignalBlock):
+                states_1nH = event.states_nH[None].to(self.device)
+                conditioning = self.output_projectors[event.modality](states_1nH)
+                yield MediumRequest(event.row, event.modality, conditioning)
+            else:
+                yield event

@@ -1,0 +1,282 @@
+"""The command line. Exit codes: 0 success, 1 failure while running, 2 bad usage or bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from anygpt.errors import AnyGPTError, RequestError, StageError, UserError
+
+# typer keeps its usage errors to itself; all of them are of the class that `BadParameter` extends.
+UsageError = typer.BadParameter.__bases__[0]
+OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)*=.*", re.DOTALL)
+
+app = typer.Typer(
+    name="anygpt",
+    help="One any-to-any assistant out of frozen, off-the-shelf models.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+eval_app = typer.Typer(help="Measure a stack in the small world.", no_args_is_help=True)
+world_app = typer.Typer(help="Look into the small world: draw scenes, read pictures back.", no_args_is_help=True)
+app.add_typer(eval_app, name="eval")
+app.add_typer(world_app, name="world")
+
+Config = Annotated[str, typer.Option("--config", "-c", help="Shipped name, YAML file or adapter bundle.")]
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="Config overrides.", metavar="[KEY=VALUE]...")]  # noqa: UP045
+Words = Annotated[
+    list[str] | None, typer.Argument(help="The prompt, then config overrides.", metavar="[PROMPT] [KEY=VALUE]...")
+]
+Images = Annotated[Optional[list[Path]], typer.Option("--image", help="A picture to send along.")]  # noqa: UP045
+Modalities = Annotated[Optional[str], typer.Option(help="What may be produced: text,image")]  # noqa: UP045
+MaxTokens = Annotated[Optional[int], typer.Option(help="Most text tokens of the reply.")]  # noqa: UP045
+Steps = Annotated[Optional[int], typer.Option(help="Denoising steps.")]  # noqa: UP045
+Guidance = Annotated[Optional[float], typer.Option(help="Classifier-free guidance scale.")]  # noqa: UP045
+Temperature = Annotated[float, typer.Option(help="0 writes the likeliest text.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same reply.")]
+
+
+def split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
+    """The prompt, if there is one, and the overrides."""
+    given = list(words or [])
+    prompt = given.pop(0) if given and not OVERRIDE.fullmatch(given[0]) else None
+    for word in given:
+        if not OVERRIDE.fullmatch(word):
+            raise RequestError(f"argument: '{word}' given after the prompt, expected key.path=value; quote the prompt")
+    return prompt, given
+
+
+def load_model(config: str, overrides: list[str]) -> Any:
+    """A shipped or own config, or an adapter bundle."""
+    from pipelines.assistant import AnyGPT
+
+    quiet_libraries()
+    is_bundle = Path(config).is_dir()
+    return AnyGPT.from_pretrained(config, overrides) if is_bundle else AnyGPT.from_config(config, overrides)
+
+
+def quiet_libraries() -> None:
+    """Keep other libraries' progress bars and advice off the terminal."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+
+
+@app.command()
+def generate(
+    words: Words = None,
+    image: Images = None,
+    out: Annotated[Path, typer.Option(help="Folder for the reply's media.")] = Path("replies"),
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    modalities: Modalities = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = 0.0,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    config: Config = "tiny",
+) -> None:
+    """Answer one request; media are saved as reply-1.png and so on."""
+    from anygpt.media import load_image
+    from pipelines.assistant import make_request
+    from pipelines.terminal import as_json_object, print_reply
+
+    prompt, overrides = split_words(words)
+    options = {
+        "seed": seed,
+        "modalities": listed(modalities),
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "steps": steps,
+        "guidance": guidance,
+    }
+    parts = [load_image(path) for path in image or []] + ([prompt] if prompt else [])
+    if not parts:
+        raise RequestError("nothing was asked: give a prompt or a medium, as in: anygpt generate 'Draw a red circle.'")
+    request = make_request(parts, **options)
+    check_folder(out)
+    with load_model(config, overrides) as model:
+        reply, paths = print_reply(model, request, out, quiet=as_json)
+    if as_json:
+        print(json.dumps(as_json_object(reply, paths), ensure_ascii=False))
+    for lost in reply.errors:
+        raise StageError(lost.stage, f"{lost.modality} {lost.index + 1} of the reply is lost: {lost.message}")
+
+
+@app.command()
+def chat(
+    out: Annotated[Path, typer.Option(help="Folder for the replies' media.")] = Path("replies"),
+    seed: Seed = 0,
+    modalities: Modalities = None,
+    temperature: Temperature = 0.0,
+    config: Config = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """Talk over several turns. /image FILE attaches a picture, /new starts afresh, /quit ends."""
+    from pipelines.assistant import request_options
+    from pipelines.terminal import converse
+
+    options = {"seed": seed, "modalities": listed(modalities), "temperature": temperature}
+    request_options(**options)
+    check_folder(out)
+    with load_model(config, overrides or []) as model:
+        converse(model, out, options)
+
+
+@eval_app.command("matrix")
+def eval_matrix(
+    trials: Annotated[int, typer.Option(help="Trials a cell.", min=1)] = 100,
+    out: Annotated[Optional[Path], typer.Option(help="Folder for matrix.json and matrix.png.")] = None,  # noqa: UP045
+    seed: Seed = 0,
+    phrasing: Annotated[str, typer.Option(help="held_out (never trained on) or train.")] = "held_out",
+    config: Config = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """The any-to-any matrix: every input modality to every output modality, read back by the oracle."""
+    from pipelines.evaluation.matrix import run_matrix, write_report
+
+    if phrasing not in ("train", "held_out"):
+        raise RequestError(f"phrasing: '{phrasing}' given, expected train or held_out")
+    if out:
+        check_folder(out)
+    with load_model(config, overrides or []) as model:
+        report = run_matrix(model, trials=trials, seed=seed, split=phrasing)
+    print(report)
+    if out:
+        write_report(report, out)
+
+
+@app.command()
+def train(
+    stage: Annotated[str, typer.Argument(help="align-input, align-output, instruct, or a training YAML file.")],
+    overrides: Overrides = None,
+    out: Annotated[Optional[Path], typer.Option(help="Folder for the bundle; an unfinished run goes on.")] = None,  # noqa: UP045
+) -> None:
+    """Train adapters; stop with Ctrl-C and run again to go on."""
+    from anygpt.errors import ConfigError
+    from pipelines.training.objectives import OBJECTIVES
+
+    is_file = stage.endswith((".yaml", ".yml"))
+    if not is_file and stage not in OBJECTIVES:
+        raise ConfigError(f"stage: '{stage}' given, expected {', '.join(OBJECTIVES)} or a YAML file")
+    from pipelines.training.trainer import load_training_config
+    from pipelines.training.trainer import train as run
+
+    config = load_training_config(stage if is_file else f"training/{stage}", overrides or [])
+    quiet_libraries()
+    folder = out or Path("runs") / config.objective
+    check_folder(folder)
+    if run(config, folder) is None:
+        raise AnyGPTError(f"stopped early; the state is in {folder}, the same command goes on from there")
+    print(folder)
+
+
+@app.command()
+def pretrain(
+    part: Annotated[str, typer.Argument(help="A part, or all.")],
+    out: Annotated[Path, typer.Option(help="Folder for all parts; an unfinished run goes on.")] = Path(
+        "runs/pretraining"
+    ),
+) -> None:
+    """Make the embedded default's frozen parts again, from the world alone."""
+    from pipelines.pretraining.recipes import run_recipes
+
+    check_folder(out)
+    quiet_libraries()
+    run_recipes(part, out)
+
+
+@world_app.command("draw")
+def world_draw(
+    words: Annotated[str, typer.Argument(help="A scene, as in: 'a small red circle at the top left'.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("scene.png"),
+    seed: Seed = 0,
+) -> None:
+    """Draw a scene exactly, without any model."""
+    from anygpt.media import save_image
+    from anygpt.world.images import render_image
+    from anygpt.world.oracle import read_text
+    from anygpt.world.scenes import Scene
+
+    reading = read_text(words)
+    if reading.shape is None or reading.colour is None:
+        raise RequestError(
+            f"scene: '{words}' given, expected one shape and one colour, as in: a small red circle at the top"
+        )
+    scene = Scene(reading.shape, reading.colour, reading.size or "large", reading.position or "center")
+    save_image(render_image(scene, seed), out)
+    print(out)
+
+
+@world_app.command("read")
+def world_read(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
+    """Read a picture's attributes back by signal processing."""
+    from dataclasses import asdict
+
+    from anygpt.media import load_image
+    from anygpt.world.oracle import read_image
+
+    print(json.dumps(asdict(read_image(load_image(file)))))
+
+
+def listed(modalities: str | None) -> list[str] | None:
+    """ "text,image" → ["text", "image"]."""
+    return None if modalities is None else [name.strip() for name in modalities.split(",")]
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before anything is computed.
+
+    Raises:
+        RequestError: if the path is a file or not writable.
+    """
+    existing = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
+    if not existing.is_dir():
+        raise RequestError(f"--out: '{folder}' given, but '{existing}' is a file; give a folder")
+    if not os.access(existing, os.W_OK):
+        raise RequestError(f"--out: '{folder}' given, but '{existing}' cannot be written; give another folder")
+
+
+def main() -> None:
+    """Run the command line; every error becomes one line on stderr and an exit code."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+        code = 0
+    except UsageError as error:  # type: ignore[misc]
+        code = fail(error.format_message(), 2, debug)
+    except UserError as error:
+        code = fail(str(error), 2, debug)
+    except AnyGPTError as error:
+        code = fail(str(error), 1, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        code = fail("interrupted", 130, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        code = fail(f"{type(error).__name__}: {error} (a bug; --debug shows where)", 1, debug)
+    sys.exit(code)
+
+
+def fail(message: str, code: int, debug: bool) -> int:
+    """One line on stderr."""
+    if debug:
+        traceback.print_exc()
+    print(f"anygpt: error: {' '.join(message.split())}", file=sys.stderr)
+    return code

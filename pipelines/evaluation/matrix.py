@@ -1,0 +1,149 @@
+"""Run the any-to-any matrix on an assistant and report it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from anygpt.media import save_image
+from anygpt.messages import Message
+from anygpt.world.oracle import Reading, read_image, read_text
+from anygpt.world.phrases import Split
+from pipelines.assistant import AnyGPT, Reply
+from pipelines.evaluation.picture import draw_matrix
+from pipelines.evaluation.trials import CELLS, EXTRAS, Trial, make_trials
+
+BATCH = 16
+
+
+@dataclass
+class Score:
+    """Results of one kind of trial.
+
+    Attributes:
+        passed: trials in which every expected attribute was right.
+        attributes: attribute → (right, asked).
+        failures: the first few failed trials in words.
+    """
+
+    trials: int = 0
+    passed: int = 0
+    attributes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Share of passed trials."""
+        return self.passed / self.trials
+
+    def add(self, trial: Trial, reading: Reading, reply: Reply) -> None:
+        """Count one trial."""
+        right = {attribute: reading.get(attribute) == value for attribute, value in trial.expected.items()}
+        for attribute, is_right in right.items():
+            was_right, asked = self.attributes.get(attribute, (0, 0))
+            self.attributes[attribute] = (was_right + is_right, asked + 1)
+        self.trials += 1
+        self.passed += all(right.values())
+        if not all(right.values()) and len(self.failures) < 20:
+            said = " | ".join(" ".join(p if isinstance(p, str) else "<image>" for p in m) for m in trial.messages)
+            read = {attribute: reading.get(attribute) for attribute in trial.expected}
+            self.failures.append(f"{said} → {reply.text!r}, expected {dict(trial.expected)}, read {read}")
+
+
+@dataclass
+class Report:
+    """The matrix: "image→text" → its score, for seen and for unseen pairs."""
+
+    stack: str
+    trials: int
+    seed: int
+    phrasing: str
+    seen: dict[str, Score]
+    unseen: dict[str, Score]
+
+    def mean(self, unseen: bool = False) -> float:
+        """Mean pass rate of the matrix's cells."""
+        scores = self.unseen if unseen else self.seen
+        rates = [scores[cell_name(*cell)].rate for cell in CELLS]
+        return sum(rates) / len(rates)
+
+    def __str__(self) -> str:
+        lines = [f"{'':<28}{'seen':>7}{'unseen':>8}   wrong attributes (seen; unseen)"]
+        for name, score in self.seen.items():
+            other = self.unseen[name]
+            wrong = f"{_wrong(score)}; {_wrong(other)}"
+            lines.append(f"{name:<28}{score.rate:>7.2f}{other.rate:>8.2f}   {wrong}")
+        lines.append(f"{'mean of the cells':<28}{self.mean():>7.2f}{self.mean(unseen=True):>8.2f}")
+        lines.append(f"stack {self.stack}, {self.trials} trials a cell, {self.phrasing} phrasing, seed {self.seed}")
+        return "\n".join(lines)
+
+
+def _wrong(score: Score) -> str:
+    parts = [f"{name} {asked - right}/{asked}" for name, (right, asked) in score.attributes.items() if right < asked]
+    return ", ".join(parts) or "none"
+
+
+def cell_name(source: str, target: str) -> str:
+    """ "image→text"."""
+    return f"{source}→{target}"
+
+
+def run_matrix(model: AnyGPT, *, trials: int = 100, seed: int = 0, split: Split = "held_out") -> Report:
+    """Measure every cell that the stack can do, on seen and unseen pairs; progress goes to stderr."""
+    inputs, outputs = ("text", *model.executor.input_modalities), ("text", *model.executor.output_modalities)
+    kinds = {cell_name(*cell): builder for cell, builder in CELLS.items() if cell[0] in inputs and cell[1] in outputs}
+    kinds |= EXTRAS
+    scores: dict[bool, dict[str, Score]] = {True: {}, False: {}}
+    for name, builder in kinds.items():
+        for seen in (True, False):
+            score = run_trials(model, make_trials(builder, name, trials, seed, split, seen))
+            scores[seen][name] = score
+            print(f"{name}, {'seen' if seen else 'unseen'}: {score.rate:.2f}", file=sys.stderr, flush=True)
+    return Report(model.config.name, trials, seed, split, scores[True], scores[False])
+
+
+def run_trials(model: AnyGPT, trials: Sequence[Trial]) -> Score:
+    """Hold the trials' conversations side by side and read their last replies."""
+    score = Score()
+    for start in range(0, len(trials), BATCH):
+        for trial, reply in last_replies(model, trials[start : start + BATCH], start):
+            score.add(trial, read_reply(reply, trial.output), reply)
+    return score
+
+
+def last_replies(model: AnyGPT, trials: Sequence[Trial], first_seed: int) -> list[tuple[Trial, Reply]]:
+    """Each trial with the reply to its last message; earlier replies are the model's own."""
+    histories: list[tuple[Message, ...]] = [()] * len(trials)
+    replies: list[Reply | None] = [None] * len(trials)
+    for turn in range(max(len(trial.messages) for trial in trials)):
+        going = [at for at, trial in enumerate(trials) if turn < len(trial.messages)]
+        answers = model.chat_batch(
+            [list(trials[at].messages[turn]) for at in going],
+            histories=[histories[at] for at in going],
+            seeds=[first_seed + at for at in going],
+        )
+        for at, answer in zip(going, answers, strict=True):
+            histories[at], replies[at] = answer.conversation, answer
+    return [(trial, reply) for trial, reply in zip(trials, replies, strict=True) if reply is not None]
+
+
+def read_reply(reply: Reply, modality: str) -> Reading:
+    """What the oracle reads in a reply; a reply without the medium, or with several, reads as nothing."""
+    if modality == "text":
+        return read_text(reply.text)
+    return read_image(reply.images[0]) if len(reply.images) == 1 else Reading()
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `matrix.json` and `matrix.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = asdict(report) | {"mean_seen": report.mean(), "mean_unseen": report.mean(unseen=True)}
+    for kind in ("seen", "unseen"):
+        for name, score in getattr(report, kind).items():
+            values[kind][name]["rate"] = score.rate
+    (folder / "matrix.json").write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    cells = {cell: (report.seen[cell_name(*cell)].rate, report.unseen[cell_name(*cell)].rate) for cell in CELLS}
+    save_image(draw_matrix(cells), folder / "matrix.png")

@@ -1,0 +1,48 @@
+"""What an executor does: it runs the stages, wherever they are. The pipeline does not know which one it has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+from anygpt.messages import Message
+from anygpt.requests import GenerationOptions, SamplingOptions
+from anygpt.tensors import Conditioning, Features
+from backbone.contract import RowDone, TextPiece
+from pipelines.backbone_stage import ConversationFeatures, MediumRequest
+
+OnStep = Callable[[int, int], None]
+ShouldStop = Callable[[], bool]
+
+
+class Executor(Protocol):
+    """Runs the three kinds of stage; every call may be batched with others behind the scenes."""
+
+    input_modalities: tuple[str, ...]
+    output_modalities: tuple[str, ...]
+
+    async def encode(self, modality: str, media: Sequence[Any]) -> tuple[Features, float]:
+        """Features (media, T, D) and the seconds inside the encoder."""
+
+    def reply(
+        self,
+        conversation: Sequence[Message],
+        features: ConversationFeatures,
+        options: SamplingOptions,
+        seed: int,
+        should_stop: ShouldStop,
+    ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
+        """The reply's events in order; a final float is the seconds inside the backbone stage."""
+
+    async def generate(
+        self,
+        modality: str,
+        conditioning: Conditioning,
+        options: GenerationOptions,
+        on_step: OnStep,
+        should_stop: ShouldStop,
+    ) -> tuple[Any, float]:
+        """The medium and the seconds inside the generator."""
+
+    def close(self) -> None:
+        """Stop all stages."""

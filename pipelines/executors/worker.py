@@ -1,0 +1,130 @@
+"""A stage's worker: one thread that takes jobs from a bounded queue and runs them in compatible batches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from anygpt.errors import StageError
+
+
+@dataclass
+class Job:
+    """One item of work.
+
+    Attributes:
+        payload: what the stage needs.
+        key: only jobs with equal keys share a batch.
+        emit: called from the worker's thread with whatever the stage reports on the way.
+        should_stop: True where nobody waits for the result any more.
+        result: set by the worker: (value, seconds inside the stage), or an exception.
+    """
+
+    payload: Any
+    key: Hashable = None
+    emit: Callable[[Any], None] = lambda event: None
+    should_stop: Callable[[], bool] = lambda: False
+    result: Future[Any] = field(default_factory=Future)
+
+
+class Worker:
+    """Runs one stage in one thread.
+
+    A batch is the oldest job and all waiting jobs with its key, up to `max_batch_size`; others keep their place.
+
+    Args:
+        name: the stage, for errors.
+        run_batch: takes jobs with equal keys and returns one value for each; an exception as a value fails that job.
+        max_batch_size, max_queue: limits.
+        max_wait_s: how long an incomplete batch waits for company.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run_batch: Callable[[list[Job]], list[Any]],
+        *,
+        max_batch_size: int,
+        max_queue: int,
+        max_wait_s: float,
+    ) -> None:
+        self.name = name
+        self._run_batch = run_batch
+        self._max_batch_size = max_batch_size
+        self._max_queue = max_queue
+        self._max_wait_s = max_wait_s
+        self._waiting: list[Job] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=f"anygpt-{name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> Future[Any]:
+        """Queue a job.
+
+        Raises:
+            StageError: if the queue is full or the worker is closed.
+        """
+        with self._changed:
+            if self._closed:
+                raise StageError(self.name, "is closed")
+            if len(self._waiting) >= self._max_queue:
+                raise StageError(
+                    self.name, f"{len(self._waiting)} jobs are waiting, which is the limit; try again later"
+                )
+            self._waiting.append(job)
+            self._changed.notify()
+        return job.result
+
+    def close(self) -> None:
+        """Refuse new jobs, fail the waiting ones, and let the running batch end."""
+        with self._changed:
+            self._closed = True
+            abandoned, self._waiting = self._waiting, []
+            self._changed.notify()
+        for job in abandoned:
+            job.result.set_exception(StageError(self.name, "was closed before the job ran"))
+        self._thread.join(timeout=30)
+
+    def _work(self) -> None:
+        while True:
+            batch = self._next_batch()
+            if batch is None:
+                return
+            started = time.perf_counter()
+            try:
+                values = self._run_batch(batch)
+            except Exception as error:  # whatever a model raises is its jobs' failure, not the worker's
+                values = [error] * len(batch)
+            seconds = time.perf_counter() - started
+            for job, value in zip(batch, values, strict=True):
+                if isinstance(value, Exception):
+                    job.result.set_exception(value)
+                else:
+                    job.result.set_result((value, seconds))
+
+    def _next_batch(self) -> list[Job] | None:
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return None
+            deadline = time.perf_counter() + self._max_wait_s
+            while len(self._compatible()) < self._max_batch_size and not self._closed:
+                left = deadline - time.perf_counter()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            batch = self._compatible()
+            chosen = set(map(id, batch))
+            self._waiting = [job for job in self._waiting if id(job) not in chosen]
+            return batch or None if self._closed else batch
+
+    def _compatible(self) -> list[Job]:
+        if not self._waiting:
+            return []
+        key = self._waiting[0].key
+        return [job for job in self._waiting if job.key == key][: self._max_batch_size]

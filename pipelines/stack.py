@@ -1,0 +1,66 @@
+"""Build a stack's parts from its config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from anygpt.config import StackConfig, resolve_component
+from anygpt.errors import ConfigError
+from encoders import ENCODERS
+from encoders.contract import Encoder
+from generators import GENERATORS
+from generators.contract import Generator
+from pipelines.backbone_stage import BackboneStage, FeatureShape
+from pipelines.bundle import load_bundle
+
+
+@dataclass
+class Stack:
+    """Every part of an assistant, loaded in this process."""
+
+    config: StackConfig
+    encoders: dict[str, Encoder]
+    backbone: BackboneStage
+    generators: dict[str, Generator]
+
+
+def build_encoder(config: StackConfig, modality: str) -> Encoder:
+    """Load one encoder to its place.
+
+    Raises:
+        ConfigError: if the named encoder is of another modality.
+    """
+    stage = f"encoders.{modality}"
+    encoder_class, options = resolve_component(ENCODERS, config.encoders[modality], stage)
+    if encoder_class.modality != modality:
+        raise ConfigError(f"{stage}.name: '{options.name}' takes in {encoder_class.modality}, expected {modality}")
+    placement = config.placed(stage)
+    return encoder_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
+
+
+def build_generator(config: StackConfig, modality: str) -> Generator:
+    """Load one generator to its place.
+
+    Raises:
+        ConfigError: if the named generator is of another modality.
+    """
+    stage = f"generators.{modality}"
+    generator_class, options = resolve_component(GENERATORS, config.generators[modality], stage)
+    if generator_class.modality != modality:
+        raise ConfigError(f"{stage}.name: '{options.name}' makes {generator_class.modality}, expected {modality}")
+    placement = config.placed(stage)
+    return generator_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
+
+
+def build_stack(config: StackConfig) -> Stack:
+    """Load every part, and the adapters if the config names a bundle."""
+    encoders = {modality: build_encoder(config, modality) for modality in config.encoders}
+    generators = {modality: build_generator(config, modality) for modality in config.generators}
+    shapes = {modality: FeatureShape(e.feature_dim, e.num_tokens) for modality, e in encoders.items()}
+    specs = {modality: generator.conditioning_spec for modality, generator in generators.items()}
+    backbone = BackboneStage.build(config, shapes, specs)
+    if config.adapters:
+        load_bundle(backbone, config.adapters)
+    return Stack(config, encoders, backbone, generators)

@@ -1,0 +1,110 @@
+"""Replies on a terminal: text as it comes, media as files, progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from anygpt.errors import UserError
+from anygpt.events import MediaProgress, MediaReady, TextDelta
+from anygpt.media import load_image, save_image
+from anygpt.messages import Message, modality_of
+from pipelines.any_to_any import Request
+from pipelines.assistant import AnyGPT, Reply, ReplyCollector, make_request
+
+SUFFIXES = {"image": ".png"}
+
+
+def print_reply(
+    model: AnyGPT, request: Request, out_dir: Path, *, quiet: bool = False, first_number: int = 1
+) -> tuple[Reply, list[Path]]:
+    """Answer a request; print text as it comes, save media as `reply-<number>.<type>`, print their paths at the end.
+
+    Args:
+        quiet: print nothing.
+        first_number: number of the first medium; numbers follow the order of appearance in the reply.
+    Returns:
+        The reply and the paths of its media, in order.
+    Raises:
+        AnyGPTError: if the request failed.
+    """
+    collector, paths, progress = ReplyCollector(request), {}, _Progress()
+    for event in model.run([request]):
+        collector.take(event)
+        if isinstance(event, TextDelta) and not event.hidden and not quiet:
+            progress.clear()
+            print(event.text, end="", flush=True)
+        elif isinstance(event, MediaProgress):
+            progress.show(f"medium {event.index + 1}: step {event.step} of {event.steps}")
+        elif isinstance(event, MediaReady):
+            path = out_dir / f"reply-{first_number + event.index}{SUFFIXES[event.modality]}"
+            out_dir.mkdir(parents=True, exist_ok=True)
+            save_image(event.medium, path)
+            paths[event.index] = path
+    progress.clear()
+    reply = collector.reply()
+    ordered = [path for _, path in sorted(paths.items())]
+    if not quiet:
+        print(*([""] if reply.text else []), *ordered, sep="\n", end="\n" if ordered or reply.text else "")
+    return reply, ordered
+
+
+def as_json_object(reply: Reply, paths: list[Path]) -> dict[str, Any]:
+    """What `--json` prints."""
+    media = [part for part in reply.parts if not isinstance(part, str)]
+    return {
+        "text": reply.text,
+        "media": [{"type": modality_of(m), "path": str(path)} for m, path in zip(media, paths, strict=True)],
+        "errors": [{"type": lost.modality, "stage": lost.stage, "message": lost.message} for lost in reply.errors],
+        "usage": vars(reply.usage),
+        "timings": {stage: round(seconds, 4) for stage, seconds in reply.timings.items()},
+    }
+
+
+class _Progress:
+    """One line on stderr that is overwritten, where stderr is a terminal."""
+
+    def __init__(self) -> None:
+        self.shown = False
+
+    def show(self, line: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            self.shown = True
+
+    def clear(self) -> None:
+        if self.shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self.shown = False
+
+
+def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
+    """Read requests line by line and answer them until the input ends; a bad line costs only itself."""
+    history: tuple[Message, ...] = ()
+    attached: list[Any] = []
+    saved = 0
+    for line in _lines():
+        command, _, argument = line.partition(" ")
+        try:
+            if command == "/quit":
+                return
+            if command == "/new":
+                history, attached = (), []
+            elif command == "/image":
+                attached.append(load_image(Path(argument.strip())))
+            elif line or attached:
+                request = make_request([*attached, *([line] if line else [])], history=history, **options)
+                reply, paths = print_reply(model, request, out_dir, first_number=saved + 1)
+                history, attached, saved = reply.conversation, [], saved + len(paths)
+        except UserError as error:
+            print(f"anygpt: error: {error}", file=sys.stderr)
+
+
+def _lines() -> Iterator[str]:
+    while True:
+        try:
+            yield input("> " if sys.stdin.isatty() else "").strip()
+        except EOFError:
+            return

@@ -1,0 +1,182 @@
+"""The optimisation loop that every training run in this project goes through: adapters and pretraining alike.
+
+A run is a function from a step number to losses. Step `i` draws all its randomness from `(seed, i)`, so a run that
+was stopped and resumed sees the batches that it would have seen, and nothing but weights and optimiser moments has
+to be saved. State is one safetensors file, replaced atomically.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from anygpt.errors import ConfigError, TrainingError
+
+STATE_FILE = "state.safetensors"
+
+
+@dataclass
+class LoopOptions:
+    """How long and how fast to train.
+
+    `learning_rate` rises linearly for `warmup_steps` and falls to 0 along a cosine; gradients are cut at `clip_norm`.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    seed: int = 0
+    log_every: int = 50
+    save_every: int = 250
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")
+        if self.learning_rate <= 0:
+            raise ConfigError(f"learning_rate: {self.learning_rate} given, expected more than 0")
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step in [0, steps)."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+
+class Loop:
+    """Trains `parameters` with AdamW; resumes from `state_dir` where it holds a state of the same run."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], options: LoopOptions, state_dir: Path) -> None:
+        if not parameters:
+            raise TrainingError("nothing to train: the objective selects no parameter")
+        self.parameters = dict(parameters)
+        self.options = options
+        self.state_path = Path(state_dir) / STATE_FILE
+        self.optimizer = torch.optim.AdamW(
+            list(self.parameters.values()), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.step = 0
+        self._stop_requested = False
+
+    def run(
+        self, losses_at: Callable[[int], dict[str, Tensor]], on_log: Callable[[dict[str, float]], None] | None = None
+    ) -> bool:
+        """Train until `options.steps`.
+
+        Args:
+            losses_at: step number → named scalar losses; their sum is minimised.
+            on_log: called every `log_every` steps with step, means of the losses, rate and seconds a step.
+        Returns:
+            True when finished; False when stopped early by SIGINT or SIGTERM, with the state saved.
+        Raises:
+            TrainingError: if a loss is not finite, or the saved state belongs to another run.
+        """
+        self.resume()
+        previous_handlers = self._catch_signals()
+        try:
+            self._run(losses_at, on_log)
+        finally:
+            for signal_number, handler in previous_handlers.items():
+                signal.signal(signal_number, handler)
+        return self.step >= self.options.steps
+
+    def _run(
+        self, losses_at: Callable[[int], dict[str, Tensor]], on_log: Callable[[dict[str, float]], None] | None
+    ) -> None:
+        sums: dict[str, float] = {}
+        counted, started = 0, time.perf_counter()
+        while self.step < self.options.steps and not self._stop_requested:
+            for name, value in self._train_step(losses_at).items():
+                sums[name] = sums.get(name, 0.0) + value
+            self.step, counted = self.step + 1, counted + 1
+            if self.step % self.options.log_every == 0 or self.step == self.options.steps:
+                if on_log:
+                    means = {name: value / counted for name, value in sums.items()}
+                    seconds = (time.perf_counter() - started) / counted
+                    rate = self.options.rate_at(self.step - 1)
+                    on_log({"step": self.step, **means, "rate": rate, "seconds_per_step": seconds})
+                sums, counted, started = {}, 0, time.perf_counter()
+            if self.step % self.options.save_every == 0:
+                self.save()
+        self.save()
+
+    def _train_step(self, losses_at: Callable[[int], dict[str, Tensor]]) -> dict[str, float]:
+        torch.manual_seed(self.options.seed * 1_000_003 + self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.rate_at(self.step)
+        losses = losses_at(self.step)
+        total = torch.stack([loss.float() for loss in losses.values()]).sum()
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
+            raise TrainingError(f"loss is not finite at step {self.step} ({values}); lower the learning rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(list(self.parameters.values()), self.options.clip_norm)
+        self.optimizer.step()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def save(self) -> None:
+        """Write weights, moments and the step to `state.safetensors`, atomically."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            tensors[f"weight/{name}"] = parameter.detach()
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{key}/{name}"] = value
+        self.state_path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.state_path.with_suffix(".partial")
+        save_file({key: value.contiguous() for key, value in tensors.items()}, partial, self._metadata())
+        partial.replace(self.state_path)
+
+    def resume(self) -> None:
+        """Take up the saved state, if there is one."""
+        if not self.state_path.exists():
+            return
+        with safe_open(self.state_path, framework="pt") as state:
+            metadata = state.metadata()
+            saved_names = {key.removeprefix("weight/") for key in state.keys() if key.startswith("weight/")}  # noqa: SIM118
+            if saved_names != set(self.parameters) or metadata["options"] != self._metadata()["options"]:
+                raise TrainingError(
+                    f"{self.state_path} belongs to another run (other parameters or options); "
+                    "give the options it was started with, or another output folder"
+                )
+            with torch.no_grad():
+                for name, parameter in self.parameters.items():
+                    parameter.copy_(state.get_tensor(f"weight/{name}"))
+                    keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in state.keys()]  # noqa: SIM118
+                    moments = {key: state.get_tensor(f"{key}/{name}") for key in keys}
+                    if moments:
+                        self.optimizer.state[parameter] = moments
+            self.step = int(metadata["step"])
+
+    def _metadata(self) -> dict[str, str]:
+        options = {key: value for key, value in asdict(self.options).items() if key not in ("log_every", "save_every")}
+        return {"step": str(self.step), "options": repr(sorted(options.items()))}
+
+    def _catch_signals(self) -> dict[int, object]:
+        def request_stop(signal_number: int, frame: object) -> None:
+            print(f"stopping after step {self.step + 1}, the state will be saved", file=sys.stderr)
+            self._stop_requested = True
+
+        try:
+            return {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: the caller handles signals
+            return {}
+
+
+def print_log(values: dict[str, float]) -> None:
+    """Write one line of progress to stderr."""
+    shown = " ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "step")
+    print(f"step {int(values['step'])}: {shown}", file=sys.stderr, flush=True)

@@ -1,0 +1,110 @@
+"""The three training objectives: which parts train, and the losses.
+
+Every objective minimises the cross-entropy of the replies. Where replies hold media and output projectors train, their
+conditioning is drawn towards the generator's own text embedding of the caption, optionally through the frozen denoiser.
+
+Source: NExT-GPT (arXiv 2309.05519), sections 4 and 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anygpt.messages import modality_of
+from anygpt.tensors import Conditioning, Features
+from encoders.contract import Encoder
+from generators.contract import Generator
+from pipelines.backbone_stage import BackboneStage
+from pipelines.training.samples import Sample, Target
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Which parts an objective trains; everything else is frozen."""
+
+    input_projectors: bool = False
+    output_projectors: bool = False
+    signal_rows: bool = False
+    lora: bool = False
+
+    def parameters(self, stage: BackboneStage) -> dict[str, nn.Parameter]:
+        """The named parameters to train."""
+        chosen: dict[str, nn.Parameter] = {}
+        for name in ("input_projectors", "output_projectors"):
+            if getattr(self, name):
+                chosen |= {f"{name}.{key}": value for key, value in getattr(stage, name).named_parameters()}
+        return chosen | stage.backbone.trainable_parameters(signal_rows=self.signal_rows, lora=self.lora)
+
+
+OBJECTIVES = {
+    "align-input": Objective(input_projectors=True),
+    "align-output": Objective(output_projectors=True, signal_rows=True),
+    "instruct": Objective(input_projectors=True, output_projectors=True, signal_rows=True, lora=True),
+}
+
+
+@dataclass
+class LossWeights:
+    """Weights of the losses; a weight of 0 leaves the loss out.
+
+    Attributes:
+        embedding: distance to the generator's own text embedding, relative to that embedding's variance.
+        denoising: noise prediction of the true medium through the frozen denoiser.
+    """
+
+    embedding: float = 1.0
+    denoising: float = 0.0
+
+
+def training_losses(
+    stage: BackboneStage,
+    encoders: Mapping[str, Encoder],
+    generators: Mapping[str, Generator],
+    samples: Sequence[Sample],
+    weights: LossWeights,
+) -> dict[str, Tensor]:
+    """Named scalar losses of a batch."""
+    features = [encoded_media(encoders, sample) for sample in samples]
+    prompts = [stage.prompt(sample.conversation, learn_replies=True) for sample in samples]
+    cross_entropy, states = stage.backbone.training_states(prompts, stage.project(features))
+    losses = {"reply": cross_entropy}
+    targets = [target for sample in samples for target in sample.targets]
+    for modality, states_NnH in states.items():
+        own = [target for target in targets if target.modality == modality]
+        conditioning = stage.output_projectors[modality](states_NnH)
+        losses |= conditioning_losses(generators[modality], conditioning, own, weights)
+    return losses
+
+
+def conditioning_losses(
+    generator: Generator, conditioning: Conditioning, targets: Sequence[Target], weights: LossWeights
+) -> dict[str, Tensor]:
+    """Losses of N projected conditionings against their N targets."""
+    losses = {}
+    if weights.embedding:
+        wanted = generator.encode_prompt([target.caption for target in targets])
+        distances = []
+        for name, spec in generator.conditioning_spec.items():
+            if not spec.is_mask:
+                given, goal = conditioning[name].float(), wanted[name].float()
+                distances.append(nn.functional.mse_loss(given, goal) / goal.var())
+        losses[f"embedding_{generator.modality}"] = weights.embedding * torch.stack(distances).mean()
+    if weights.denoising and all(target.medium is not None for target in targets):
+        loss = generator.denoising_loss(conditioning, [target.medium for target in targets])
+        losses[f"denoising_{generator.modality}"] = weights.denoising * loss
+    return losses
+
+
+def encoded_media(encoders: Mapping[str, Encoder], sample: Sample) -> dict[str, Features]:
+    """Features of the user's media by modality."""
+    media: dict[str, list[Any]] = {}
+    for message in sample.conversation:
+        for part in message.parts if message.role != "assistant" else ():
+            if modality_of(part) != "text":
+                media.setdefault(modality_of(part), []).append(part)
+    return {m: encoders[m].encode(encoders[m].preprocess(items)) for m, items in media.items()}

@@ -1,0 +1,171 @@
+"""Training samples and where they come from: the world, or a user's JSON lines."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from anygpt.errors import ConfigError, MediaError
+from anygpt.media import load_image
+from anygpt.messages import MediumRef, Message
+from anygpt.world.dialogues import Depiction, Part, Turn, ask, compare, describe, dialogue, draw, draw_it, say
+from anygpt.world.images import render_image
+from anygpt.world.phrases import caption
+
+
+@dataclass(frozen=True)
+class Target:
+    """A medium that a reply should hold.
+
+    Attributes:
+        caption: what the generator's text encoder would be asked for; its embedding is what the projector learns.
+        medium: the medium itself, for the denoising loss; None where there is none.
+    """
+
+    modality: str
+    caption: str
+    medium: Any | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A conversation whose replies are learned, and the media of those replies in order."""
+
+    conversation: tuple[Message, ...]
+    targets: tuple[Target, ...]
+
+
+class SampleSource(Protocol):
+    """Gives the samples of any step, the same ones for the same step and seed."""
+
+    def batch(self, seed: int, step: int, size: int) -> list[Sample]:
+        """`size` samples."""
+
+
+# objective → kinds of turn and most turns of its dialogues in the world.
+WORLD_CURRICULA: Mapping[str, tuple[Mapping[Any, float] | None, int]] = {
+    "align-input": ({describe: 2.0, ask: 1.5, compare: 0.5}, 1),
+    "align-output": ({draw: 4.0, say: 0.5, draw_it: 0.5}, 1),
+    "instruct": (None, 4),
+}
+
+
+class WorldSource:
+    """Fresh dialogues of the world, seen pairs only."""
+
+    def __init__(self, objective: str) -> None:
+        self.kinds, self.max_turns = WORLD_CURRICULA[objective]
+
+    def batch(self, seed: int, step: int, size: int) -> list[Sample]:
+        """See `SampleSource.batch`."""
+        rng = random.Random(f"{seed}/{step}")
+        return [world_sample(dialogue(rng, max_turns=self.max_turns, kinds=self.kinds), rng) for _ in range(size)]
+
+
+def world_sample(turns: Sequence[Turn], rng: random.Random) -> Sample:
+    """A dialogue with its depictions rendered."""
+    messages, targets = [], []
+    for turn in turns:
+        messages.append(Message("user", [rendered(part, rng) for part in turn.user]))
+        reply: list[Any] = []
+        for part in turn.reply:
+            if isinstance(part, Depiction):
+                targets.append(Target(part.modality, caption(part.scene), rendered(part, rng)))
+                reply.append(MediumRef(part.modality))
+            else:
+                reply.append(part)
+        messages.append(Message("assistant", reply))
+    return Sample(tuple(messages), tuple(targets))
+
+
+def rendered(part: Part, rng: random.Random) -> Any:
+    """Text as it is, a depiction as a medium."""
+    return part if isinstance(part, str) else render_image(part.scene, rng.getrandbits(32))
+
+
+class JsonLinesSource:
+    """A user's conversations, one JSON object a line.
+
+        {"conversation": [
+            {"role": "user", "content": [{"type": "image", "path": "cat.jpg"}, {"type": "text", "text": "And this?"}]},
+            {"role": "assistant", "content": "A cat. Here is a dog:"},
+            ...]}
+
+    In a reply, `{"type": "image", "caption": "a dog"}` is a picture to learn, with `path` for the denoising loss.
+    Paths are relative to the file.
+
+    Raises:
+        ConfigError: naming the line, if anything in the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise ConfigError(f"data: no file '{path}'; give a JSON lines file of conversations")
+        self.records = []
+        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.strip():
+                self.records.append(self._checked(line, number))
+        if not self.records:
+            raise ConfigError(f"data: {path} holds no conversation, expected one JSON object a line")
+
+    def batch(self, seed: int, step: int, size: int) -> list[Sample]:
+        """See `SampleSource.batch`: every epoch is a new shuffle of the file."""
+        chosen = []
+        for place in range(step * size, (step + 1) * size):
+            epoch, offset = divmod(place, len(self.records))
+            order = list(range(len(self.records)))
+            random.Random(f"{seed}/{epoch}").shuffle(order)
+            chosen.append(self._sample(*self.records[order[offset]]))
+        return chosen
+
+    def _checked(self, line: str, number: int) -> tuple[list[dict[str, Any]], int]:
+        try:
+            turns = json.loads(line)["conversation"]
+            for turn in turns:
+                for part in _parts(turn["content"]):
+                    self._check_part(part, turn["role"])
+            if not turns or turns[-1]["role"] != "assistant":
+                raise ValueError("the last message is not the assistant's")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"data: {self.path}, line {number}: {type(error).__name__} {error}") from error
+        return turns, number
+
+    def _check_part(self, part: Mapping[str, Any], role: str) -> None:
+        if part["type"] == "text":
+            if not isinstance(part["text"], str):
+                raise ValueError(f"text {part['text']!r}, expected a string")
+        elif part["type"] != "image":
+            raise ValueError(f"part type {part['type']!r}, expected text or image")
+        elif role == "assistant" and not part.get("caption"):
+            raise ValueError("a picture in a reply without a caption")
+        elif role != "assistant" and not (self.path.parent / part["path"]).is_file():
+            raise ValueError(f"no file {part['path']!r}")
+
+    def _sample(self, turns: Sequence[Mapping[str, Any]], number: int) -> Sample:
+        messages, targets = [], []
+        try:
+            for turn in turns:
+                parts: list[Any] = []
+                for part in _parts(turn["content"]):
+                    if part["type"] == "text":
+                        parts.append(part["text"])
+                        continue
+                    medium = load_image(self.path.parent / part["path"]) if part.get("path") else None
+                    if turn["role"] == "assistant":
+                        targets.append(Target("image", part["caption"], medium))
+                        parts.append(MediumRef("image"))
+                    else:
+                        parts.append(medium)
+                messages.append(Message(turn["role"], parts))
+        except MediaError as error:
+            raise ConfigError(f"data: {self.path}, line {number}: {error}") from error
+        return Sample(tuple(messages), tuple(targets))
+
+
+def _parts(content: Any) -> list[Mapping[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content

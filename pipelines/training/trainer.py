@@ -1,0 +1,136 @@
+"""Train a stack's adapters: one trainer for all objectives.
+
+The output folder is an adapter bundle; `training_state/` inside it lets a stopped run go on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from anygpt.config import load_stack_config, read_values, resolve, save_config
+from anygpt.errors import ConfigError
+from pipelines.bundle import save_bundle
+from pipelines.stack import Stack, build_stack
+from pipelines.training.loop import Loop, LoopOptions, print_log
+from pipelines.training.objectives import OBJECTIVES, LossWeights, training_losses
+from pipelines.training.samples import JsonLinesSource, SampleSource, WorldSource
+
+STATE_FOLDER = "training_state"
+
+
+@dataclass
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        objective: "align-input", "align-output" or "instruct".
+        stack: name or file of the stack's config.
+        stack_overrides: `key.path=value` strings for it.
+        adapters: bundle to start from; None starts untrained.
+        data: "world", or a JSON lines file.
+        batch_size: conversations a step.
+        precision: "bf16" runs matrix products in bfloat16.
+        loop: steps, rates, seed.
+        loss: weights of the losses.
+    """
+
+    objective: str = "???"
+    stack: str = "tiny"
+    stack_overrides: list[str] = field(default_factory=list)
+    adapters: str | None = None
+    data: str = "world"
+    batch_size: int = 32
+    precision: Literal["bf16", "fp32"] = "bf16"
+    loop: LoopOptions = field(default_factory=lambda: LoopOptions(steps=1000))
+    loss: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(f"objective: '{self.objective}' given, expected one of {', '.join(OBJECTIVES)}")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size: {self.batch_size} given, expected at least 1")
+
+
+@dataclass(frozen=True)
+class TrainableTable:
+    """How many parameters train."""
+
+    trainable: dict[str, int]
+    total: int
+
+    def __str__(self) -> str:
+        rows = [f"  {part:<20} {count:>12,}  {count / self.total:7.2%}" for part, count in self.trainable.items()]
+        count = sum(self.trainable.values())
+        return "\n".join([*rows, f"  {'trainable':<20} {count:>12,}  {count / self.total:7.2%} of {self.total:,}"])
+
+
+def load_training_config(name_or_file: str, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Read, override and check a training run's config.
+
+    Raises:
+        ConfigError: if a key or value is wrong.
+    """
+    return resolve(TrainingConfig, read_values(name_or_file, overrides))
+
+
+def train(
+    config: TrainingConfig, out_dir: Path, on_log: Callable[[dict[str, float]], None] = print_log
+) -> Stack | None:
+    """Run or resume a training; the bundle in `out_dir` is written when it is finished.
+
+    Returns:
+        The stack with its trained adapters, or None if the run was stopped early and can be resumed.
+    """
+    out_dir = Path(out_dir)
+    source = sample_source(config)
+    overrides = [*config.stack_overrides, f"adapters={config.adapters or 'null'}"]
+    stack = build_stack(load_stack_config(config.stack, overrides))
+    parameters = OBJECTIVES[config.objective].parameters(stack.backbone)
+    print(f"{config.objective}:\n{trainable_table(stack, parameters)}", file=sys.stderr)
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    save_config(config, out_dir / "training.yaml")
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        samples = source.batch(config.loop.seed, step, config.batch_size)
+        with _precision(config, stack):
+            return training_losses(stack.backbone, stack.encoders, stack.generators, samples, config.loss)
+
+    finished = Loop(parameters, config.loop, out_dir / STATE_FOLDER).run(losses_at, on_log)
+    for parameter in parameters.values():
+        parameter.requires_grad_(False)
+    if not finished:
+        return None
+    save_bundle(stack.backbone, stack.config, out_dir)
+    return stack
+
+
+def sample_source(config: TrainingConfig) -> SampleSource:
+    """The samples that a run learns from."""
+    return WorldSource(config.objective) if config.data == "world" else JsonLinesSource(Path(config.data))
+
+
+def trainable_table(stack: Stack, parameters: dict[str, torch.nn.Parameter]) -> TrainableTable:
+    """Trainable parameters by part, and the parameters of the whole stack."""
+    trainable: dict[str, int] = {}
+    for name, parameter in parameters.items():
+        part = "lora" if "lora_" in name else name.split(".")[0]
+        trainable[part] = trainable.get(part, 0) + parameter.numel()
+    modules: list[Any] = [stack.backbone, *stack.encoders.values()]
+    modules += [module for generator in stack.generators.values() for module in generator.modules.values()]
+    return TrainableTable(trainable, sum(p.numel() for module in modules for p in module.parameters()))
+
+
+def _precision(config: TrainingConfig, stack: Stack) -> Any:
+    if config.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(stack.backbone.device.type, torch.bfloat16)

@@ -1,0 +1,49 @@
+"""Shared fixtures: a whole stack of real classes at tiny size with random weights, made once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from anygpt.config import StackConfig, read_values, resolve
+
+
+@pytest.fixture(scope="session")
+def random_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `clip`, `language_model` and `stable_diffusion` with untrained weights."""
+    from pipelines.pretraining.autoencoder import build_autoencoder
+    from pipelines.pretraining.clip import build_clip, build_tokenizer, image_processor
+    from pipelines.pretraining.diffusion import assemble_pipeline, build_unet, text_tower
+    from pipelines.pretraining.language_model import build_language_model
+    from pipelines.pretraining.language_model import build_tokenizer as build_language_tokenizer
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("parts")
+    tokenizer = build_tokenizer(seed=0)
+    clip = build_clip(tokenizer)
+    clip.save_pretrained(folder / "clip")
+    image_processor().save_pretrained(folder / "clip")
+    pipeline = assemble_pipeline(build_autoencoder(), text_tower(clip), tokenizer, build_unet(latent_size=8))
+    pipeline.save_pretrained(folder / "stable_diffusion")
+    language_tokenizer = build_language_tokenizer(seed=0, dialogues=300)
+    build_language_model(language_tokenizer).save_pretrained(folder / "language_model")
+    language_tokenizer.save_pretrained(folder / "language_model")
+    return folder
+
+
+@pytest.fixture
+def random_config(random_parts: Path) -> StackConfig:
+    """The tiny config over the untrained parts, without adapters."""
+    values = read_values(
+        "tiny",
+        [
+            f"encoders.image.pretrained={random_parts / 'clip'}",
+            f"backbone.pretrained={random_parts / 'language_model'}",
+            f"generators.image.pretrained={random_parts / 'stable_diffusion'}",
+            "generators.image.steps=2",
+            "adapters=null",
+        ],
+    )
+    return resolve(StackConfig, values)
