@@ -6,46 +6,45 @@ from collections.abc import Sequence
 from typing import Any
 
 INCOMPLETE = "\ufffd"
+MAX_HELD_TOKENS = 16  # no character of any tokenizer has more; what is still incomplete then is not text
 
 
 class TextStream:
     """Decodes one row's tokens as they come.
 
-    Text is held back while it may be an unfinished character or the beginning of a stop string.
+    Text is held back while it may be an unfinished character or the beginning of a stop string. Only the tokens since
+    the last but one release are decoded again: they decide the spacing and the characters of the newest.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
         self.tokenizer = tokenizer
         self.stop = tuple(stop)
         self.stopped = False
-        self._ids: list[int] = []
-        self._read = 0  # characters of the decoded window that were handed on
+        self._released: list[int] = []  # the tokens of the last release
+        self._fresh: list[int] = []  # the tokens since
         self._held = ""
 
     def add(self, token_id: int) -> str:
         """Take one token; return the text that is now certain, possibly empty."""
-        self._ids.append(token_id)
-        decoded = self._decode()
-        if decoded.endswith(INCOMPLETE) and len(self._ids) < 16:
+        self._fresh.append(token_id)
+        text = self._fresh_text()
+        if (not text or text.endswith(INCOMPLETE)) and len(self._fresh) < MAX_HELD_TOKENS:
             return ""
-        fresh, self._read = decoded[self._read :], len(decoded)
-        if len(self._ids) > 64 and fresh:
-            self._shorten_window(fresh)
-        return self._release(fresh, final=False)
+        self._released, self._fresh = self._fresh, []
+        return self._release(text, final=False)
 
     def flush(self) -> str:
-        """The text still held back; call when a signal block or the end comes."""
-        fresh = self._decode()[self._read :] if self._ids else ""
-        self._read += len(fresh)
-        return self._release(fresh.rstrip(INCOMPLETE), final=True)
+        """The text still held back, without an unfinished character; call when a signal block or the end comes."""
+        text = self._fresh_text().rstrip(INCOMPLETE) if self._fresh else ""
+        self._released, self._fresh = self._fresh, []
+        return self._release(text, final=True)
 
-    def _decode(self) -> str:
-        return self.tokenizer.decode(self._ids, skip_special_tokens=True)
+    def _fresh_text(self) -> str:
+        before = self._decode(self._released)
+        return self._decode([*self._released, *self._fresh])[len(before) :]
 
-    def _shorten_window(self, fresh: str) -> None:
-        """Forget old tokens, keeping one so that the spacing of the next is decided as before."""
-        self._ids = self._ids[-1:]
-        self._read = len(self._decode())
+    def _decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True) if ids else ""
 
     def _release(self, fresh: str, *, final: bool) -> str:
         if self.stopped:

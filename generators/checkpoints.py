@@ -122,7 +122,7 @@ def load_config_part(part_class: type[Loaded], folder: Path, name: str, files: I
     """
     require_files(folder, name, files)
     with _naming(folder, name), quiet_libraries():
-        return part_class.from_pretrained(folder, subfolder=name, local_files_only=True)  # type: ignore[attr-defined, no-any-return]
+        return part_class.from_pretrained(folder, subfolder=name, local_files_only=True)  # type: ignore[attr-defined]
 
 
 def require_files(folder: Path, name: str, alternatives: Iterable[str]) -> None:
@@ -174,6 +174,6 @@ def _check_complete(folder: Path, name: str, info: dict[str, Any]) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """An error's first sentence, without line breaks."""
+    """An error's first sentence, without line breaks and asides."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text.split(". ")[0].rstrip(".")
+    return text.split(". ")[0].split(" (")[0].rstrip(".")

@@ -35,7 +35,7 @@ def load_scheduler(folder: Path, name: SchedulerName) -> Any:
     if name == "checkpoint":
         return saved
     scheduler_class, options = SCHEDULERS[name]
-    return scheduler_class.from_config(saved.config, **options)  # type: ignore[attr-defined]
+    return scheduler_class.from_config(saved.config, **options)
 
 
 def denoiser_calls(scheduler: Any, steps: int) -> int:

@@ -86,13 +86,11 @@ class StableDiffusionGenerator(Generator):
         def __post_init__(self) -> None:
             for key in ("steps", "max_batch_size", "max_steps", "max_pixels"):
                 if getattr(self, key) < 1:
-                    raise ConfigError(f"{STAGE}.{key}: {getattr(self, key)} given, expected at least 1")
+                    raise ConfigError(f"{key}: {getattr(self, key)} given, expected at least 1")
             if not 0 <= self.guidance <= 100:
-                raise ConfigError(f"{STAGE}.guidance: {self.guidance} given, expected 0 to 100")
+                raise ConfigError(f"guidance: {self.guidance} given, expected 0 to 100")
             if self.scheduler not in SCHEDULER_NAMES:
-                raise ConfigError(
-                    f"{STAGE}.scheduler: '{self.scheduler}' given, expected one of {', '.join(SCHEDULER_NAMES)}"
-                )
+                raise ConfigError(f"scheduler: '{self.scheduler}' given, expected one of {', '.join(SCHEDULER_NAMES)}")
 
     def __init__(self, config: Config, pipeline: StableDiffusionPipeline) -> None:
         self.config = config
@@ -113,7 +111,15 @@ class StableDiffusionGenerator(Generator):
             CheckpointError: if the weights are missing, damaged or do not fit.
             ConfigError: if the config asks for a size that the checkpoint cannot make.
         """
-        return cls(config, load_pipeline(config, device=device, dtype=dtype))
+        pipeline = load_pipeline(
+            config.pretrained,
+            scheduler=config.scheduler,
+            revision=config.revision,
+            variant=config.variant,
+            device=device,
+            dtype=dtype,
+        )
+        return cls(config, pipeline)
 
     @property
     def conditioning_spec(self) -> ConditioningSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
@@ -11,25 +11,26 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
 from anygpt.errors import CheckpointError
 from generators.checkpoints import component_classes, fetch_pipeline, load_config_part, load_module
-from generators.schedulers import load_scheduler
-
-if TYPE_CHECKING:
-    from generators.stable_diffusion import StableDiffusionGenerator
+from generators.schedulers import SchedulerName, load_scheduler
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 
 def load_pipeline(
-    config: StableDiffusionGenerator.Config, *, device: str, dtype: torch.dtype
+    pretrained: str,
+    *,
+    scheduler: SchedulerName = "checkpoint",
+    revision: str | None = None,
+    variant: str | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> StableDiffusionPipeline:
     """Load a diffusers folder or hub checkpoint with frozen networks, its safety checker too if it has one.
 
     Raises:
         CheckpointError: if a part is missing, damaged or does not fit the others.
     """
-    folder = fetch_pipeline(
-        config.pretrained, StableDiffusionPipeline, revision=config.revision, variant=config.variant
-    )
+    folder = fetch_pipeline(pretrained, StableDiffusionPipeline, revision=revision, variant=variant)
     networks = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
     parts: dict[str, Any] = {"safety_checker": None, "feature_extractor": None}
     if component_classes(folder).get("safety_checker") is not None:
@@ -38,8 +39,8 @@ def load_pipeline(
             CLIPImageProcessor, folder, "feature_extractor", ("preprocessor_config.json",)
         )
     for name, network_class in networks.items():
-        parts[name] = load_module(network_class, folder, name, dtype=dtype, variant=config.variant).to(device)
-    parts["scheduler"] = load_scheduler(folder, config.scheduler)
+        parts[name] = load_module(network_class, folder, name, dtype=dtype, variant=variant).to(device)
+    parts["scheduler"] = load_scheduler(folder, scheduler)
     tokenizer_files = ("tokenizer.json", "vocab.json+merges.txt")
     parts["tokenizer"] = load_config_part(CLIPTokenizer, folder, "tokenizer", tokenizer_files)
     check_parts(parts, str(folder))

@@ -205,12 +205,12 @@ def dialogue(
     rng: random.Random,
     scenes: Sequence[Scene] = SEEN_SCENES,
     split: Split = "train",
-    max_turns: int = 4,
+    turns: tuple[int, int] = (1, 4),
     kinds: Mapping[Callable[[Talk], None], float] | None = None,
 ) -> list[Turn]:
-    """A random dialogue of 1 to `max_turns` turns over `scenes` alone; `kinds` weighs kinds of turn."""
+    """A random dialogue of `turns` (fewest, most) turns over `scenes` alone; `kinds` weighs kinds of turn."""
     talk = Talk(rng, scenes, split)
     names, weights = list(kinds or KINDS), list((kinds or KINDS).values())
-    for _ in range(rng.choice(range(1, max_turns + 1))):
+    for _ in range(rng.randint(*turns)):
         rng.choices(names, weights)[0](talk)
     return talk.turns

@@ -28,6 +28,7 @@ from pipelines.training.loop import Loop, LoopOptions, print_log
 VOCAB_SIZE = 1536
 MEDIA_WRAP = "[{modality}:{media}]"
 CANONICAL_SHARE = 0.6
+MAX_TURNS = 4
 SPECIAL_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
@@ -80,14 +81,14 @@ def build_tokenizer(seed: int, dialogues: int = 8000) -> PreTrainedTokenizerFast
 
 
 def build_language_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """An untrained Llama: 4 layers of 192, tied embeddings."""
+    """An untrained Llama: 4 layers of 160, tied embeddings."""
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=192,
-            intermediate_size=512,
+            hidden_size=160,
+            intermediate_size=432,
             num_hidden_layers=4,
-            num_attention_heads=6,
+            num_attention_heads=5,
             max_position_embeddings=1024,
             tie_word_embeddings=True,
             bos_token_id=None,
@@ -97,11 +98,17 @@ def build_language_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM
     )
 
 
-def text_batch(builder: PromptBuilder, rng: random.Random, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Token ids and labels (B, T) of fresh dialogues, padded on the right; only replies are learned."""
+def text_batch(builder: PromptBuilder, rng: random.Random, total_turns: int) -> tuple[Tensor, Tensor]:
+    """Token ids and labels (B, T) of fresh dialogues, padded on the right; only replies are learned.
+
+    All dialogues of a batch have the same number of turns, which keeps padding low; together they have `total_turns`.
+    """
     rows = []
-    for _ in range(batch_size):
-        prompt = builder.build(text_conversation(dialogue(rng, ALL_SCENES), rng), learn_replies=True)
+    turns = rng.randint(1, MAX_TURNS)
+    for _ in range(total_turns // turns):
+        prompt = builder.build(
+            text_conversation(dialogue(rng, ALL_SCENES, turns=(turns, turns)), rng), learn_replies=True
+        )
         ids: list[int] = []
         labels: list[int] = []
         for segment in prompt.segments:
@@ -116,7 +123,7 @@ def text_batch(builder: PromptBuilder, rng: random.Random, batch_size: int) -> t
     return ids_BT, labels_BT
 
 
-def pretrain_language_model(out_dir: Path, steps: int, batch_size: int, seed: int) -> LlamaForCausalLM:
+def pretrain_language_model(out_dir: Path, steps: int, turns_per_batch: int, seed: int) -> LlamaForCausalLM:
     """Train and save to `out_dir` (a `save_pretrained` folder with its tokenizer)."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(seed)
@@ -124,7 +131,7 @@ def pretrain_language_model(out_dir: Path, steps: int, batch_size: int, seed: in
     builder = PromptBuilder(tokenizer, (), MEDIA_WRAP)
 
     def losses_at(step: int) -> dict[str, Tensor]:
-        ids_BT, labels_BT = text_batch(builder, random.Random(f"{seed}/{step}"), batch_size)
+        ids_BT, labels_BT = text_batch(builder, random.Random(f"{seed}/{step}"), turns_per_batch)
         with torch.autocast("cpu", torch.bfloat16):
             hidden_BTH = model.model(input_ids=ids_BT).last_hidden_state
             learned = labels_BT[:, 1:] != IGNORED

@@ -28,14 +28,14 @@ def _clip(out: Path) -> None:
 def _language_model(out: Path) -> None:
     from pipelines.pretraining.language_model import pretrain_language_model
 
-    pretrain_language_model(out / "language_model", steps=2600, batch_size=64, seed=SEED)
+    pretrain_language_model(out / "language_model", steps=2000, turns_per_batch=96, seed=SEED)
 
 
 def _stable_diffusion(out: Path) -> None:
     from pipelines.pretraining.diffusion import pretrain_diffusion
 
     pretrain_diffusion(
-        out / "stable_diffusion", out / "autoencoder", out / "clip", steps=5000, batch_size=64, seed=SEED
+        out / "stable_diffusion", out / "autoencoder", out / "clip", steps=3600, batch_size=64, seed=SEED
     )
 
 

@@ -46,11 +46,11 @@ class SampleSource(Protocol):
         """`size` samples."""
 
 
-# objective → kinds of turn and most turns of its dialogues in the world.
-WORLD_CURRICULA: Mapping[str, tuple[Mapping[Any, float] | None, int]] = {
-    "align-input": ({describe: 2.0, ask: 1.5, compare: 0.5}, 1),
-    "align-output": ({draw: 4.0, say: 0.5, draw_it: 0.5}, 1),
-    "instruct": (None, 4),
+# objective → kinds of turn, and fewest and most turns of its dialogues in the world.
+WORLD_CURRICULA: Mapping[str, tuple[Mapping[Any, float] | None, tuple[int, int]]] = {
+    "align-input": ({describe: 2.0, ask: 1.5, compare: 0.5}, (1, 1)),
+    "align-output": ({draw: 4.0, say: 0.5, draw_it: 0.5}, (1, 2)),
+    "instruct": (None, (1, 4)),
 }
 
 
@@ -58,12 +58,12 @@ class WorldSource:
     """Fresh dialogues of the world, seen pairs only."""
 
     def __init__(self, objective: str) -> None:
-        self.kinds, self.max_turns = WORLD_CURRICULA[objective]
+        self.kinds, self.turns = WORLD_CURRICULA[objective]
 
     def batch(self, seed: int, step: int, size: int) -> list[Sample]:
         """See `SampleSource.batch`."""
         rng = random.Random(f"{seed}/{step}")
-        return [world_sample(dialogue(rng, max_turns=self.max_turns, kinds=self.kinds), rng) for _ in range(size)]
+        return [world_sample(dialogue(rng, turns=self.turns, kinds=self.kinds), rng) for _ in range(size)]
 
 
 def world_sample(turns: Sequence[Turn], rng: random.Random) -> Sample:

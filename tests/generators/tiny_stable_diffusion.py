@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from generators.stable_diffusion import StableDiffusionGenerator
 
 TEXT_DIM = 32
 MAX_TOKENS = 16
@@ -110,3 +116,23 @@ def save_tiny_stable_diffusion(
     pipeline = StableDiffusionPipeline(**components, requires_safety_checker=safety_checker is not None)
     pipeline.save_pretrained(folder)
     return folder
+
+
+def load(folder: Path, **config: Any) -> StableDiffusionGenerator:
+    """The generator over a saved folder; three steps unless told otherwise."""
+    defaults = {"steps": 3, "guidance": 3.0, "scheduler": "dpm_solver_multistep"}
+    return StableDiffusionGenerator.from_config(
+        StableDiffusionGenerator.Config(pretrained=str(folder), **{**defaults, **config})
+    )
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Overwrite some keys of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_tensors(path: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+    """Change the tensors of a safetensors file."""
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})

@@ -26,6 +26,13 @@ class TestPerceiver(InputProjectorContract):
         after, _ = projector(reversed_features)
         assert (after - before).abs().max() > 0.1 * before.std()
 
+    def test_padding_is_not_read(self) -> None:
+        projector, features = self.build(), make_features(lengths=(4, 4, 4))
+        before, _ = projector(features)
+        with torch.no_grad():
+            projector.positions[4:] += 1
+        assert torch.equal(projector(features)[0], before)
+
 
 def test_the_registry_knows_the_projector() -> None:
     assert INPUT_PROJECTORS.resolve("perceiver") is PerceiverInputProjector
