@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# pytest-xdist workers; 0 runs in one process, which is the faster way while the suite is small.
+# pytest-xdist workers of `make test`; 0 runs all tests in one process.
 WORKERS ?= 0
 
-# One thread per process: the models are tiny, and threads that fight for cores only slow them down.
+# One thread per process: the models are tiny, and workers share the cores.
 test: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from anygpt.media import ImageLimits
 from anygpt.registry import Registry
 
 CONFIGS_DIR = Path(__file__).parent.parent / "configs"
+_RESOLVER = re.compile(r"\$\{[^{}]*:")
 Schema = TypeVar("Schema")
 
 
@@ -50,6 +53,10 @@ class StagePlacement:
         for name in ("replicas", "max_batch_size", "max_queue"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")
+        for name in ("num_cpus", "num_gpus", "max_wait_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name}: {value} given, expected a finite number of at least 0")
 
 
 @dataclass
@@ -67,6 +74,14 @@ class Limits:
     max_text_chars: int = 100_000
     max_media: int = 32
     timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.max_text_chars < 1:
+            raise ConfigError(f"max_text_chars: {self.max_text_chars} given, expected at least 1")
+        if self.max_media < 0:
+            raise ConfigError(f"max_media: {self.max_media} given, expected at least 0")
+        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise ConfigError(f"timeout_s: {self.timeout_s} given, expected a finite number of more than 0")
 
 
 @dataclass
@@ -101,18 +116,30 @@ class StackConfig:
             for modality in parts.keys() ^ projectors.keys():
                 has, lacks = (kind, f"projectors.{name}") if modality in parts else (f"projectors.{name}", kind)
                 raise ConfigError(f"{has}.{modality} is given without {lacks}.{modality}; add it, or remove the first")
-        signals = self.backbone.get("signal_tokens") or {}
+        self._check_signal_tokens(self.backbone.get("signal_tokens") or {})
+        for stage in self.placement:
+            if stage not in self.stages:
+                raise ConfigError(f"placement: no stage '{stage}' in this stack; there are: {', '.join(self.stages)}")
+
+    def _check_signal_tokens(self, signals: Any) -> None:
+        if not isinstance(signals, Mapping):
+            raise ConfigError(f"backbone.signal_tokens: {signals!r} given, expected modality: number of tokens")
         for modality in self.generators:
             if modality not in signals:
                 raise ConfigError(
                     f"generators.{modality} has no signal tokens; set backbone.signal_tokens.{modality} to their number"
                 )
-        stages = {*(f"encoders.{m}" for m in self.encoders), "backbone", *(f"generators.{m}" for m in self.generators)}
-        for stage in self.placement:
-            if stage not in stages:
+        for modality in signals:
+            if modality not in self.generators:
                 raise ConfigError(
-                    f"placement: no stage '{stage}' in this stack; there are: {', '.join(sorted(stages))}"
+                    f"backbone.signal_tokens.{modality} is given without generators.{modality}; "
+                    "add it, or remove the first"
                 )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """All stages by name, as `placement` knows them."""
+        return (*(f"encoders.{m}" for m in self.encoders), "backbone", *(f"generators.{m}" for m in self.generators))
 
     def placed(self, stage: str) -> StagePlacement:
         """The placement of a stage."""
@@ -131,20 +158,26 @@ def find_config(name_or_file: str | os.PathLike[str]) -> Path:
         ConfigError: if there is no such file; the message lists the shipped names.
     """
     given = str(name_or_file)
-    if given.endswith((".yaml", ".yml")) or Path(given).is_dir():
-        path = Path(given)
-        path = path / "config.yaml" if path.is_dir() else path
-        if not path.is_file():
+    if given.endswith((".yaml", ".yml")) or os.path.isdir(given):
+        path = Path(given, "config.yaml") if os.path.isdir(given) else Path(given)
+        if not os.path.isfile(path):
             raise ConfigError(f"config: no file '{given}'; give a YAML file or one of: {', '.join(shipped_configs())}")
         return path
     shipped = CONFIGS_DIR / f"{given}.yaml"
-    if not shipped.is_file():
+    if not os.path.isfile(shipped):
         raise ConfigError(f"config: no config is called '{given}'; there are: {', '.join(shipped_configs())}")
     return shipped
 
 
 def read_values(name_or_file: str | os.PathLike[str], overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Plain values of a YAML config with `key.path=value` overrides applied."""
+    """Plain values of a YAML config with `key.path=value` overrides applied.
+
+    A value may refer to another by `${key.path}`; what OmegaConf offers besides (`${oc.env:NAME}`) is refused, since a
+    config may come from the hub.
+
+    Raises:
+        ConfigError: if the file cannot be read, or an override not be applied.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -152,7 +185,7 @@ def read_values(name_or_file: str | os.PathLike[str], overrides: Sequence[str] =
     path = find_config(name_or_file)
     try:
         values = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
         raise ConfigError(f"config: {path} is not readable YAML: {_one_line(error)}") from error
     for override in overrides:
         key, separator, _ = override.partition("=")
@@ -160,11 +193,24 @@ def read_values(name_or_file: str | os.PathLike[str], overrides: Sequence[str] =
             raise ConfigError(f"override: '{override}' given, expected key.path=value")
         try:
             values = OmegaConf.merge(values, OmegaConf.from_dotlist([override]))
-        except (OmegaConfBaseException, YAMLError, TypeError, ValueError, IndexError) as error:
+        except (OmegaConfBaseException, YAMLError, TypeError, ValueError, LookupError, RecursionError) as error:
             raise ConfigError(f"override: '{override}' cannot be applied: {_one_line(error)}") from error
     if not OmegaConf.is_dict(values):
         raise ConfigError(f"config: {path} holds no keys, expected a mapping like configs/tiny.yaml")
-    return OmegaConf.to_container(values, resolve=True)  # type: ignore[return-value]
+    _refuse_resolvers(OmegaConf.to_container(values, resolve=False), path)
+    try:
+        return OmegaConf.to_container(values, resolve=True)  # type: ignore[return-value]
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError(f"config: {path}: {_one_line(error)}") from error
+
+
+def _refuse_resolvers(value: Any, path: Path) -> None:
+    if isinstance(value, dict):
+        value = list(value.values())
+    for item in value if isinstance(value, list) else ():
+        _refuse_resolvers(item, path)
+    if isinstance(value, str) and _RESOLVER.search(value):
+        raise ConfigError(f"config: {path}: '{value}' given, expected no resolver; write the value itself")
 
 
 def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") -> Schema:
@@ -181,6 +227,7 @@ def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") ->
     from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
     prefix = f"{where}." if where else ""
+    merged: Any = None
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
@@ -191,12 +238,35 @@ def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") ->
     except MissingMandatoryValue as error:
         raise ConfigError(f"{prefix}{error.full_key}: a value is missing; set it") from error
     except ConfigError as error:
-        raise ConfigError(f"{prefix}{error}") from error
+        raise ConfigError(_located(f"{prefix}{_refused_section(merged)}", str(error))) from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{prefix}{error.full_key or ''}: {_one_line(error)}".replace(".:", ":")) from error
 
 
-def resolve_component(registry: Registry, values: Mapping[str, Any] | None, where: str) -> tuple[type, Any]:
+def _refused_section(node: Any) -> str:
+    """The path, below `node`, of the innermost section that its dataclass refuses: "limits.image."."""
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for key in node if isinstance(node, DictConfig) else ():
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and child:
+            try:
+                OmegaConf.to_object(child)
+            except ConfigError:
+                return f"{key}.{_refused_section(child)}"
+            except OmegaConfBaseException:
+                continue
+    return ""
+
+
+def _located(section: str, message: str) -> str:
+    """A dataclass's message with its section's path: "limits." and "max_media: …" make "limits.max_media: …"."""
+    begins_with_key = re.match(r"[\w.]+:", message)
+    return f"{section}{message}" if begins_with_key or not section else f"{section[:-1]}: {message}"
+
+
+def resolve_component(registry: Registry, values: Mapping[str, Any] | None, where: str) -> tuple[Any, Any]:
     """The class that a component section names, and its checked options.
 
     Raises:
@@ -211,7 +281,22 @@ def resolve_component(registry: Registry, values: Mapping[str, Any] | None, wher
 
 def load_stack_config(name_or_file: str | os.PathLike[str], overrides: Sequence[str] = ()) -> StackConfig:
     """Read, override and check a stack's config; component sections are checked when the stack is built."""
-    return resolve(StackConfig, read_values(name_or_file, overrides))
+    values = read_values(name_or_file, overrides)
+    if isinstance(values.get("placement"), dict):
+        values["placement"] = _by_stage(values["placement"])
+    return resolve(StackConfig, values)
+
+
+def _by_stage(placement: Mapping[str, Any]) -> dict[str, Any]:
+    """Placements by stage: `placement.encoders.image.device=…` means the stage "encoders.image"."""
+    stages: dict[str, Any] = {}
+    for key, section in placement.items():
+        is_kind = key in ("encoders", "generators") and isinstance(section, Mapping)
+        named = {f"{key}.{modality}": values for modality, values in section.items()} if is_kind else {key: section}
+        for stage, values in named.items():
+            both = isinstance(values, Mapping) and isinstance(stages.get(stage), Mapping)
+            stages[stage] = {**stages[stage], **values} if both else values
+    return stages
 
 
 def save_config(config: Any, path: Path) -> None:

@@ -58,7 +58,8 @@ class Message:
             raise RequestError(f"message role: {role!r} given, expected one of {', '.join(ROLES)}")
         listed = tuple(parts) if isinstance(parts, (list, tuple)) else (parts,)
         for part in listed:
-            modality_of(part)
+            if modality_of(part) == "text":
+                _check_text(part)
         object.__setattr__(self, "role", role)
         object.__setattr__(self, "parts", listed)
 
@@ -74,6 +75,16 @@ class Message:
     def with_refs(self) -> Message:
         """The same message with every medium replaced by a `MediumRef`."""
         return Message(self.role, [p if isinstance(p, str) else MediumRef(modality_of(p)) for p in self.parts])
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"message part: text with half a character ({text[error.start]!r} at {error.start}), "
+            "expected valid Unicode; decode the bytes as what they are"
+        ) from error
 
 
 def check_conversation(messages: Sequence[Message]) -> None:

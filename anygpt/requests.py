@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from anygpt.errors import RequestError
 
 MODALITIES = ("text", "image", "audio", "video", "points")
 OUTPUT_MODALITIES = ("text", "image", "audio", "video")
+MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,9 @@ class GenerationOptions:
 
     def __post_init__(self) -> None:
         for name in ("steps", "width_px", "height_px"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"{name}: {value} given, expected at least 1")
-        if self.guidance is not None and not 0 <= self.guidance <= 100:
-            raise RequestError(f"guidance: {self.guidance} given, expected 0 to 100")
+            _check_count(name, getattr(self, name), least=1)
+        if self.guidance is not None and not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
+            raise RequestError(f"guidance: {self.guidance!r} given, expected 0 to 100")
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,23 @@ class SamplingOptions:
     modalities: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise RequestError(f"max_tokens: {self.max_tokens} given, expected at least 1")
-        if not 0 <= self.temperature <= 10:
-            raise RequestError(f"temperature: {self.temperature} given, expected 0 to 10")
-        if not 0 < self.top_p <= 1:
-            raise RequestError(f"top_p: {self.top_p} given, expected more than 0 and at most 1")
-        if self.top_k < 0:
-            raise RequestError(f"top_k: {self.top_k} given, expected 0 (all) or more")
-        if any(not text for text in self.stop):
-            raise RequestError("stop: an empty string given, expected strings of at least one character")
+        _check_count("max_tokens", self.max_tokens, least=1)
+        if not (_is_number(self.temperature) and 0 <= self.temperature <= 10):
+            raise RequestError(f"temperature: {self.temperature!r} given, expected 0 to 10")
+        if not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            raise RequestError(f"top_p: {self.top_p!r} given, expected more than 0 and at most 1")
+        if not _is_whole(self.top_k) or self.top_k < 0:
+            raise RequestError(f"top_k: {self.top_k!r} given, expected 0 (all) or more")
+        for text in self.stop:
+            if not isinstance(text, str) or not text:
+                raise RequestError(f"stop: {text!r} given, expected strings of at least one character")
         if self.modalities is not None:
             self._check_modalities()
 
     def _check_modalities(self) -> None:
         unknown = [name for name in self.modalities or () if name not in OUTPUT_MODALITIES]
         if unknown or not self.modalities:
-            given = ", ".join(self.modalities or ()) or "nothing"
+            given = ", ".join(map(repr, self.modalities or ())) or "nothing"
             raise RequestError(f"modalities: {given} given, expected some of {', '.join(OUTPUT_MODALITIES)}")
 
     def allows(self, modality: str) -> bool:
@@ -83,8 +83,8 @@ class SamplingOptions:
     @property
     def forced_modality(self) -> str | None:
         """The medium that the reply must hold, if exactly one that is not text was asked for."""
-        media = [name for name in self.modalities or () if name != "text"]
-        return media[0] if len(media) == 1 and len(self.modalities or ()) == 1 else None
+        wanted = set(self.modalities or ())
+        return wanted.pop() if len(wanted) == 1 and "text" not in wanted else None
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,28 @@ class RequestOptions:
     width_px: int | None = None
     height_px: int | None = None
 
+    def __post_init__(self) -> None:
+        if not _is_whole(self.seed) or not 0 <= self.seed <= MAX_SEED:
+            raise RequestError(f"seed: {self.seed!r} given, expected a whole number from 0 to {MAX_SEED}")
+        self.generation(0)
+
     def generation(self, index: int) -> GenerationOptions:
         """Options of the reply's `index`-th medium; each has a seed of its own."""
         return GenerationOptions(self.seed + index, self.steps, self.guidance, self.width_px, self.height_px)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or isinstance(value, float)
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if value is None:
+        return
+    if not _is_whole(value):
+        raise RequestError(f"{name}: {value!r} given, expected a whole number")
+    if value < least:
+        raise RequestError(f"{name}: {value} given, expected at least {least}")

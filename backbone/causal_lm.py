@@ -39,9 +39,13 @@ class LoraOptions:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise ConfigError(
-                f"backbone.lora.rank: {self.rank} given, expected at least 1; set backbone.lora=null for none"
-            )
+            raise ConfigError(f"rank: {self.rank} given, expected at least 1; set backbone.lora=null for none")
+        if self.alpha < 1:
+            raise ConfigError(f"alpha: {self.alpha} given, expected at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout: {self.dropout} given, expected at least 0 and less than 1")
+        if not self.target_modules:
+            raise ConfigError("target_modules: none given, expected names of linear layers, or all-linear")
 
 
 @dataclass
@@ -70,6 +74,12 @@ class CausalLMConfig:
     max_tokens: int = 512
     max_media: int = 4
 
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "max_media", "max_context_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}: {value} given, expected at least 1")
+
 
 @dataclass(frozen=True)
 class StepOutput:
@@ -84,7 +94,7 @@ class CausalLMBackbone(Backbone):
 
     Config = CausalLMConfig
 
-    def __init__(self, config: CausalLMConfig, language_model: nn.Module, tokenizer: Any) -> None:
+    def __init__(self, config: CausalLMConfig, language_model: Any, tokenizer: Any) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = tokenizer
@@ -145,7 +155,7 @@ class CausalLMBackbone(Backbone):
 
     @property
     def max_context_tokens(self) -> int:
-        """Longest prompt and reply together."""
+        """See `Backbone.max_context_tokens`."""
         limit = getattr(self._base.config, "max_position_embeddings", None) or 4096
         return min(self.config.max_context_tokens or limit, limit)
 
@@ -266,7 +276,7 @@ class CausalLMBackbone(Backbone):
             load_lora(self.language_model, Path(folder))
 
 
-def _with_lora(language_model: nn.Module, options: LoraOptions | None) -> nn.Module:
+def _with_lora(language_model: Any, options: LoraOptions | None) -> nn.Module:
     """The model with untrained LoRA layers, which change nothing yet and are frozen until a trainer asks for them."""
     if options is None:
         return language_model

@@ -73,6 +73,11 @@ class Backbone(nn.Module, ABC):
     def hidden_size(self) -> int:
         """H."""
 
+    @property
+    @abstractmethod
+    def max_context_tokens(self) -> int:
+        """Longest prompt and reply together."""
+
     @abstractmethod
     def training_states(
         self, prompts: Sequence[Prompt], media: Sequence[PromptMedia]

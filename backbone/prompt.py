@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,9 +63,9 @@ class PromptBuilder:
     Args:
         tokenizer: a transformers tokenizer with a chat template.
         groups: the signal groups.
-        media_wrap: text around a user's medium, "[{modality}:{media}]"; must hold "{media}".
+        media_wrap: text around a user's medium, "[{modality}:{media}]"; must hold "{media}" once.
     Raises:
-        ConfigError: if the tokenizer has no chat template or `media_wrap` has no slot.
+        ConfigError: if the tokenizer has no chat template or `media_wrap` has not exactly one slot.
     """
 
     def __init__(self, tokenizer: Any, groups: Sequence[SignalGroup], media_wrap: str) -> None:
@@ -73,12 +73,14 @@ class PromptBuilder:
             raise ConfigError(
                 "backbone: the tokenizer has no chat template; set backbone.chat_template to a Jinja template"
             )
-        if "{media}" not in media_wrap:
-            raise ConfigError(f"backbone.media_wrap: {media_wrap!r} given, expected a text with {{media}} in it")
+        if _slots(media_wrap) != 1:
+            raise ConfigError(f"backbone.media_wrap: {media_wrap!r} given, expected a text with {{media}} in it, once")
         self.tokenizer = tokenizer
         self.groups = {group.modality: group for group in groups}
         self.media_wrap = media_wrap
-        specials = sorted(set(tokenizer.all_special_tokens) | set(tokenizer.get_added_vocab()), key=len, reverse=True)
+        # Some tokenizers have added tokens for runs of blanks, which do nothing special.
+        named = {token for token in (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()) if token.strip()}
+        specials = sorted(named, key=len, reverse=True)
         self._special_pattern = re.compile("|".join(map(re.escape, specials))) if specials else None
 
     def build(self, conversation: Sequence[Message], *, learn_replies: bool = False) -> Prompt:
@@ -158,7 +160,14 @@ class PromptBuilder:
         return Prompt(tuple(segments), {modality: tuple(parts) for modality, parts in media.items()})
 
 
-def _parts(conversation: Sequence[Message], *, assistant: bool) -> Iterable[Any]:
+def _slots(media_wrap: str) -> int:
+    try:
+        return media_wrap.format(modality="", media=MEDIUM_IN).count(MEDIUM_IN)
+    except (LookupError, ValueError, AttributeError):  # other fields than {modality} and {media}, or half a brace
+        return 0
+
+
+def _parts(conversation: Sequence[Message], *, assistant: bool) -> Iterator[Any]:
     parts = (message.parts for message in conversation if (message.role == "assistant") == assistant)
     return (part for part in itertools.chain.from_iterable(parts) if modality_of(part) != "text")
 

@@ -64,8 +64,10 @@ class StableDiffusionGenerator(Generator):
             guidance: classifier-free guidance scale; 1 or less turns guidance off.
             width_px, height_px: None takes the size that the UNet was trained at.
             scheduler: the sampler; "checkpoint" takes the one that the weights came with.
-            max_batch_size: pictures denoised together. 1 makes a picture bit for bit the same, alone or beside others.
-                More is faster and moves a few pixels by a level of 255: kernels round differently by batch size.
+            max_batch_size: pictures denoised together. With 1 a picture is bit for bit the same, alone or beside
+                others. More is faster and moves a few pixels by a level of 255: kernels round differently by batch size.
+            pad_batches: fill every batch to `max_batch_size`, so that all run the same kernels and pictures are
+                bit for bit the same again. A picture alone then takes as long as a full batch.
             max_steps, max_pixels: limits of what a request may ask for.
             revision, variant: branch, tag or commit on the hub; kind of weights ("fp16").
         """
@@ -78,6 +80,7 @@ class StableDiffusionGenerator(Generator):
         height_px: int | None = None
         scheduler: SchedulerName = "checkpoint"
         max_batch_size: int = 1
+        pad_batches: bool = False
         max_steps: int = 200
         max_pixels: int = 1024 * 1024
         revision: str | None = None
@@ -238,6 +241,11 @@ class StableDiffusionGenerator(Generator):
     def _sample(
         self, embeds_BTD: Tensor, seeds: list[int], sampling: Sampling, counter: StepCounter
     ) -> list[Image.Image | StageError]:
+        count = len(seeds)
+        if self.config.pad_batches:
+            filling = [count - 1] * (self.config.max_batch_size - count)
+            embeds_BTD = torch.cat([embeds_BTD, embeds_BTD[filling]])
+            seeds = [*seeds, *(seeds[item] for item in filling)]
         pipeline = copy.copy(self._pipeline)
         pipeline.scheduler = copy.deepcopy(self._pipeline.scheduler)
         scale = pipeline.vae_scale_factor
@@ -257,7 +265,7 @@ class StableDiffusionGenerator(Generator):
             output_type="pt",
         )
         flags = output.nsfw_content_detected or [False] * len(seeds)
-        return [self._finish(*pair) for pair in zip(output.images, flags, strict=True)]
+        return [self._finish(*pair) for pair in zip(output.images[:count], flags[:count], strict=True)]
 
     def _finish(self, pixels_CHW: Tensor, flagged: bool) -> Image.Image | StageError:
         """A picture, or the reason why there is none: diffusers itself would hand out a black one."""

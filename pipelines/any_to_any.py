@@ -16,6 +16,7 @@ from typing import Any
 from anygpt.config import Limits
 from anygpt.errors import AnyGPTError, CancelledError, RequestError, StageError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
+from anygpt.media import load_image
 from anygpt.messages import Message, check_conversation, modality_of
 from anygpt.requests import RequestOptions
 from anygpt.tensors import Features
@@ -91,8 +92,7 @@ class _Reply:
         except AnyGPTError as error:
             self.emit(Failed(self.index, error))
         except Exception as error:
-            message = f"{type(error).__name__}: {error}".splitlines()[0]
-            failure = StageError("pipeline", message)
+            failure = StageError("pipeline", f"{type(error).__name__}: {_first_line(error)}")
             failure.__cause__ = error
             self.emit(Failed(self.index, failure))
         finally:
@@ -105,6 +105,7 @@ class _Reply:
     async def _answer(self) -> RowDone:
         conversation = list(self.request.conversation)
         self._check(conversation)
+        await self._check_generation()
         features = await self._encode(conversation)
         options = self.request.options
         finished: RowDone | None = None
@@ -145,17 +146,36 @@ class _Reply:
                 known = ", ".join(("text", *self.executor.output_modalities))
                 raise RequestError(f"modalities: {modality} given, but this stack only produces: {known}")
 
+    async def _check_generation(self) -> None:
+        """Refuse options that none of the generators in question can follow."""
+        options = self.request.options
+        refusals = []
+        for modality in filter(options.sampling.allows, self.executor.output_modalities):
+            try:
+                await self.executor.check_generation(modality, options.generation(0))
+                return
+            except RequestError as error:
+                refusals.append(error)
+        if refusals:
+            raise refusals[0]
+
     async def _encode(self, conversation: Sequence[Message]) -> dict[str, Features]:
         """Features of the user's media, by modality; media in replies are not looked at again."""
         media: dict[str, list[Any]] = {}
         for message in conversation:
             for part in message.parts if message.role != "assistant" else ():
                 if modality_of(part) != "text":
-                    media.setdefault(modality_of(part), []).append(part)
+                    media.setdefault(modality_of(part), []).append(await self._checked(part))
         results = await asyncio.gather(*(self.executor.encode(modality, items) for modality, items in media.items()))
         for modality, (_, seconds) in zip(media, results, strict=True):
             self._add_time(f"encoders.{modality}", seconds)
         return {modality: features for modality, (features, _) in zip(media, results, strict=True)}
+
+    async def _checked(self, medium: Any) -> Any:
+        """The medium as encoders take it, if it is within the limits; decoding happens beside the event loop."""
+        if modality_of(medium) != "image":
+            return medium
+        return await asyncio.to_thread(load_image, medium, self.pipeline.limits.image)
 
     def _start_generator(self, wanted: MediumRequest) -> None:
         index = len(self.generating)
@@ -175,10 +195,15 @@ class _Reply:
         except CancelledError:
             self.emit(MediaFailed(self.index, index, wanted.modality, stage, "cancelled"))
         except Exception as error:  # the medium is lost, the reply is not
-            self.emit(MediaFailed(self.index, index, wanted.modality, stage, str(error).splitlines()[0]))
+            self.emit(MediaFailed(self.index, index, wanted.modality, stage, _first_line(error)))
         else:
             self._add_time(stage, seconds)
             self.emit(MediaReady(self.index, index, wanted.modality, medium))
 
     def _add_time(self, stage: str, seconds: float) -> None:
         self.timings[stage] = self.timings.get(stage, 0.0) + seconds
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of an error's message; some have none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -7,12 +7,13 @@ import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from anygpt.config import StackConfig, load_stack_config
-from anygpt.errors import RequestError
+from anygpt.errors import RequestError, StageError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaReady, MediaStarted, TextDelta, Usage
 from anygpt.messages import MediumRef, Message, Part, modality_of
 from anygpt.requests import RequestOptions, SamplingOptions
@@ -57,8 +58,12 @@ class AnyGPT:
         self.config = config
         self.executor = executor
         self.pipeline = AnyToAny(executor, config.limits)
+        self._running: dict[Future[None], Sequence[Request]] = {}
+        self._closing = threading.Lock()
+        self._closed = False
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="anygpt-pipeline", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="anygpt-pipeline", daemon=True)
+        self._thread.start()
 
     @classmethod
     def from_config(
@@ -86,10 +91,16 @@ class AnyGPT:
             ConfigError, CheckpointError: if the bundle is missing, damaged or does not fit.
         """
         folder = bundle_folder(os.fspath(bundle))
-        return cls.from_config(folder / "config.yaml", [*overrides, f"adapters={folder}"])
+        config = load_stack_config(folder / "config.yaml", overrides)
+        return cls.from_config(replace(config, adapters=str(folder)))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the adapters and the config as a bundle."""
+        """Write the adapters and the config as a bundle.
+
+        Raises:
+            RequestError: if the stages run elsewhere.
+            CheckpointError: if the folder cannot be written.
+        """
         stack = getattr(self.executor, "stack", None)
         if stack is None:
             raise RequestError(
@@ -128,7 +139,14 @@ class AnyGPT:
         system: str | None = None,
         **options: Any,
     ) -> list[Reply]:
-        """Answer several messages side by side; arguments as in `chat`, with a seed for each if given."""
+        """Answer several messages side by side; arguments as in `chat`, with a seed for each if given.
+
+        Raises:
+            RequestError, StageError: as `chat`, if any of them cannot be answered.
+        """
+        for name, given in (("histories", histories), ("seeds", seeds)):
+            if given is not None and len(given) != len(messages):
+                raise RequestError(f"{name}: {len(given)} given for {len(messages)} messages, expected one for each")
         requests = []
         for at, message in enumerate(messages):
             own = {**options, "seed": seeds[at]} if seeds else options
@@ -151,7 +169,11 @@ class AnyGPT:
         return self.run([make_request(message, history=history, system=system, **options)])
 
     def run(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Answer requests side by side as one stream of events."""
+        """Answer requests side by side as one stream of events; closing it early cancels the rest.
+
+        Raises:
+            StageError: if the assistant is closed.
+        """
         events: queue.Queue[Event | BaseException | None] = queue.Queue()
 
         async def pump() -> None:
@@ -163,7 +185,12 @@ class AnyGPT:
                 events.put(error)
                 raise
 
-        future = asyncio.run_coroutine_threadsafe(pump(), self._loop)
+        with self._closing:
+            if self._closed:
+                raise StageError("pipeline", "the assistant is closed")
+            future = asyncio.run_coroutine_threadsafe(pump(), self._loop)
+            self._running[future] = requests
+        future.add_done_callback(lambda done: self._running.pop(done, None))
         try:
             while (event := events.get()) is not None:
                 if isinstance(event, BaseException):
@@ -174,9 +201,22 @@ class AnyGPT:
                 request.cancel.set()
 
     def close(self) -> None:
-        """Stop the stages and the pipeline's thread."""
+        """Cancel what is running and stop all threads; a second time does nothing."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        running = dict(self._running)
+        for requests in running.values():
+            for request in requests:
+                request.cancel.set()
         self.executor.close()
+        for future in wait(running, timeout=30).not_done:
+            future.cancel()
+        asyncio.run_coroutine_threadsafe(self._loop.shutdown_default_executor(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def __enter__(self) -> AnyGPT:
         return self
@@ -188,7 +228,7 @@ class AnyGPT:
 def request_options(
     *,
     seed: int = 0,
-    modalities: Sequence[str] | None = None,
+    modalities: str | Sequence[str] | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     width_px: int | None = None,
@@ -205,10 +245,10 @@ def request_options(
     if unknown:
         known = "seed, modalities, steps, guidance, width_px, height_px, " + ", ".join(allowed)
         raise RequestError(f"options: no option is called '{unknown[0]}'; there are: {known}")
-    stop = sampling.pop("stop", ())
+    stop = sampling.pop("stop", None)
     options = SamplingOptions(
-        modalities=None if modalities is None else tuple(modalities),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        modalities=None if modalities is None else _several("modalities", modalities),
+        stop=() if stop is None else _several("stop", stop),
         **sampling,
     )
     return RequestOptions(seed, options, steps, guidance, width_px, height_px)
@@ -217,9 +257,25 @@ def request_options(
 def make_request(
     message: Part | Sequence[Part], *, history: Sequence[Message] = (), system: str | None = None, **options: Any
 ) -> Request:
-    """A request; arguments as in `AnyGPT.chat`."""
+    """A request; arguments as in `AnyGPT.chat`.
+
+    Raises:
+        RequestError: if a part, the history or an option is impossible.
+    """
+    for earlier in _several("history", history):
+        if not isinstance(earlier, Message):
+            raise RequestError(f"history: a {type(earlier).__name__} given, expected messages; give reply.conversation")
+    if system and any(earlier.role == "system" for earlier in history):
+        raise RequestError("system: given, but the history has a system prompt already; leave it out")
     opening = [Message("system", system)] if system else []
     return Request([*opening, *history, Message("user", message)], request_options(**options))
+
+
+def _several(name: str, values: Any) -> tuple[Any, ...]:
+    """A list of values; a single string counts as one."""
+    if not isinstance(values, (str, list, tuple)):
+        raise RequestError(f"{name}: a {type(values).__name__} given, expected a list")
+    return (values,) if isinstance(values, str) else tuple(values)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from anygpt.requests import SamplingOptions
 from anygpt.tensors import Conditioning, ConditioningSpec, Features
 from backbone import BACKBONES
 from backbone.contract import Backbone, RowDone, SignalBlock, TextPiece
-from backbone.prompt import Prompt
+from backbone.prompt import MediaSegment, Prompt, Segment, SignalSegment
 from projectors import INPUT_PROJECTORS, OUTPUT_PROJECTORS
 from projectors.contract import InputProjector, OutputProjector
 
@@ -106,6 +106,23 @@ class BackboneStage(nn.Module):
                 known = ", ".join(self.input_projectors) or "none"
                 raise RequestError(f"conversation: {modality} given, but this stack only takes in: text, {known}")
         return prompt
+
+    def check(self, conversation: Sequence[Message]) -> None:
+        """Refuse beforehand what could not be answered and would cost its neighbours in a batch.
+
+        Raises:
+            RequestError: if the conversation holds an unknown medium or is longer than the context.
+        """
+        tokens = sum(self._length(segment) for segment in self.prompt(conversation).segments)
+        limit = self.backbone.max_context_tokens
+        if tokens >= limit:
+            raise RequestError(f"conversation: {tokens} tokens given, the context holds {limit}; shorten it")
+
+    def _length(self, segment: Segment) -> int:
+        """Tokens of a segment; of a medium, as many as its projector may make."""
+        if isinstance(segment, MediaSegment):
+            return self.input_projectors[segment.modality].num_tokens
+        return segment.group.size if isinstance(segment, SignalSegment) else len(segment.ids)
 
     def project(self, features: Sequence[ConversationFeatures]) -> list[dict[str, list[Tensor]]]:
         """Project the media of several conversations, one pass a modality.

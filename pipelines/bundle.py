@@ -1,6 +1,6 @@
 """Adapter bundles: everything that was trained, in one folder.
 
-config.yaml                     the resolved stack config
+config.yaml                     the resolved stack config; written last, so a folder without it is no bundle
 input_projectors.safetensors    output_projectors.safetensors
 signal_tokens.safetensors       the new embedding rows
 lora/                           PEFT's own layout
@@ -9,6 +9,7 @@ README.md                       model card
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,33 +22,45 @@ from anygpt.weights import locate
 from backbone.adapters import load_strictly, read_tensors
 from pipelines.backbone_stage import BackboneStage
 
+CONFIG_FILE = "config.yaml"
 PROJECTOR_FILES = ("input_projectors", "output_projectors")
 
 
 def save_bundle(stage: BackboneStage, config: StackConfig, folder: Path) -> None:
-    """Write the bundle; the folder appears whole or not at all, and an older bundle in its place is replaced."""
+    """Write the bundle, in place of an older one; other things in the folder stay.
+
+    All files are written beside their places first. While they are moved there, the folder has no `config.yaml` and is
+    refused: whatever interrupts the saving, a mixture of two bundles is never loaded.
+
+    Raises:
+        CheckpointError: if the folder cannot be written.
+    """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        for name in PROJECTOR_FILES:
-            tensors = {key: value.cpu().contiguous() for key, value in getattr(stage, name).state_dict().items()}
-            save_file(tensors, partial / f"{name}.safetensors")
-        stage.backbone.save_adapters(partial)
-        save_config(config, partial / "config.yaml")
-        (partial / "README.md").write_text(model_card(stage, config), encoding="utf-8")
-        partial.chmod(0o755)
-        for item in partial.iterdir():
-            _replace(item, folder / item.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
+        try:
+            _write_files(stage, config, partial)
+            (folder / CONFIG_FILE).unlink(missing_ok=True)
+            for item in sorted(partial.iterdir(), key=lambda item: item.name == CONFIG_FILE):
+                if item.is_dir():
+                    shutil.rmtree(folder / item.name, ignore_errors=True)
+                item.replace(folder / item.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"adapter bundle: '{folder}' cannot be written ({error.strerror or error}); give another folder"
+        ) from error
 
 
-def _replace(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        shutil.rmtree(target)
-    source.replace(target)
+def _write_files(stage: BackboneStage, config: StackConfig, folder: Path) -> None:
+    for name in PROJECTOR_FILES:
+        tensors = {key: value.cpu().contiguous() for key, value in getattr(stage, name).state_dict().items()}
+        save_file(tensors, folder / f"{name}.safetensors")
+    stage.backbone.save_adapters(folder)
+    save_config(config, folder / CONFIG_FILE)
+    (folder / "README.md").write_text(model_card(stage, config), encoding="utf-8")
 
 
 def load_bundle(stage: BackboneStage, where: str) -> None:
@@ -57,6 +70,11 @@ def load_bundle(stage: BackboneStage, where: str) -> None:
         CheckpointError: if a file or tensor is missing, unexpected or of another shape.
     """
     folder = bundle_folder(where)
+    if not (folder / CONFIG_FILE).is_file():
+        raise CheckpointError(
+            f"adapter bundle: {folder / CONFIG_FILE} is missing, so this is no bundle or its saving was interrupted; "
+            "save it again"
+        )
     for name in PROJECTOR_FILES:
         load_strictly(getattr(stage, name), read_tensors(folder / f"{name}.safetensors"), f"{name}.safetensors")
     stage.backbone.load_adapters(folder)
@@ -69,7 +87,7 @@ def bundle_folder(where: str) -> Path:
         CheckpointError: if there is none.
     """
     folder = Path(locate(where))
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     from huggingface_hub import snapshot_download
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import sys
 import traceback
+import warnings
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from anygpt.errors import AnyGPTError, RequestError, StageError, UserError
+from anygpt.requests import MAX_SEED
+from pipelines.error_line import error_line
 
 # typer keeps its usage errors to itself; all of them are of the class that `BadParameter` extends.
 UsageError = typer.BadParameter.__bases__[0]
@@ -21,13 +26,12 @@ OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)*=.*", re.DOTALL)
 app = typer.Typer(
     name="anygpt",
     help="One any-to-any assistant out of frozen, off-the-shelf models.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-eval_app = typer.Typer(help="Measure a stack in the small world.", no_args_is_help=True)
-world_app = typer.Typer(help="Look into the small world: draw scenes, read pictures back.", no_args_is_help=True)
+eval_app = typer.Typer(help="Measure a stack in the small world.")
+world_app = typer.Typer(help="Look into the small world: draw scenes, read pictures back.")
 app.add_typer(eval_app, name="eval")
 app.add_typer(world_app, name="world")
 
@@ -42,7 +46,14 @@ MaxTokens = Annotated[Optional[int], typer.Option(help="Most text tokens of the 
 Steps = Annotated[Optional[int], typer.Option(help="Denoising steps.")]  # noqa: UP045
 Guidance = Annotated[Optional[float], typer.Option(help="Classifier-free guidance scale.")]  # noqa: UP045
 Temperature = Annotated[float, typer.Option(help="0 writes the likeliest text.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same reply.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same reply.", min=0, max=MAX_SEED)]
+
+
+class Phrasing(str, Enum):
+    """Which templates the matrix asks with."""
+
+    held_out = "held_out"
+    train = "train"
 
 
 def split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
@@ -57,15 +68,19 @@ def split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
 
 def load_model(config: str, overrides: list[str]) -> Any:
     """A shipped or own config, or an adapter bundle."""
+    from anygpt.config import load_stack_config
+
+    loaded = load_stack_config(config, overrides)  # before the slow imports, so that its errors come at once
+    quiet_libraries()
     from pipelines.assistant import AnyGPT
 
-    quiet_libraries()
-    is_bundle = Path(config).is_dir()
-    return AnyGPT.from_pretrained(config, overrides) if is_bundle else AnyGPT.from_config(config, overrides)
+    return AnyGPT.from_pretrained(config, overrides) if os.path.isdir(config) else AnyGPT.from_config(loaded)
 
 
 def quiet_libraries() -> None:
-    """Keep other libraries' progress bars and advice off the terminal."""
+    """Keep other libraries' progress bars, warnings and advice off the terminal."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
@@ -96,7 +111,7 @@ def generate(
     from pipelines.terminal import as_json_object, print_reply
 
     prompt, overrides = split_words(words)
-    options = {
+    options: dict[str, Any] = {
         "seed": seed,
         "modalities": listed(modalities),
         "max_tokens": max_tokens,
@@ -130,7 +145,7 @@ def chat(
     from pipelines.assistant import request_options
     from pipelines.terminal import converse
 
-    options = {"seed": seed, "modalities": listed(modalities), "temperature": temperature}
+    options: dict[str, Any] = {"seed": seed, "modalities": listed(modalities), "temperature": temperature}
     request_options(**options)
     check_folder(out)
     with load_model(config, overrides or []) as model:
@@ -142,19 +157,17 @@ def eval_matrix(
     trials: Annotated[int, typer.Option(help="Trials a cell.", min=1)] = 100,
     out: Annotated[Optional[Path], typer.Option(help="Folder for matrix.json and matrix.png.")] = None,  # noqa: UP045
     seed: Seed = 0,
-    phrasing: Annotated[str, typer.Option(help="held_out (never trained on) or train.")] = "held_out",
+    phrasing: Annotated[Phrasing, typer.Option(help="held_out was never trained on.")] = Phrasing.held_out,
     config: Config = "tiny",
     overrides: Overrides = None,
 ) -> None:
     """The any-to-any matrix: every input modality to every output modality, read back by the oracle."""
     from pipelines.evaluation.matrix import run_matrix, write_report
 
-    if phrasing not in ("train", "held_out"):
-        raise RequestError(f"phrasing: '{phrasing}' given, expected train or held_out")
     if out:
         check_folder(out)
     with load_model(config, overrides or []) as model:
-        report = run_matrix(model, trials=trials, seed=seed, split=phrasing)
+        report = run_matrix(model, trials=trials, seed=seed, split=phrasing.value)
     print(report)
     if out:
         write_report(report, out)
@@ -242,18 +255,28 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that cannot be written, before anything is computed.
 
     Raises:
-        RequestError: if the path is a file or not writable.
+        RequestError: if the path is a file, impossible or not writable.
     """
-    existing = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
+    existing = next((path for path in (folder, *folder.absolute().parents) if os.path.exists(path)), Path("/"))
     if not existing.is_dir():
         raise RequestError(f"--out: '{folder}' given, but '{existing}' is a file; give a folder")
     if not os.access(existing, os.W_OK):
         raise RequestError(f"--out: '{folder}' given, but '{existing}' cannot be written; give another folder")
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"--out: '{folder}' given, which is no path ({reason}); give another folder") from error
 
 
 def main() -> None:
     """Run the command line; every error becomes one line on stderr and an exit code."""
-    arguments = sys.argv[1:]
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
+    arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     try:
         app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
@@ -278,5 +301,5 @@ def fail(message: str, code: int, debug: bool) -> int:
     """One line on stderr."""
     if debug:
         traceback.print_exc()
-    print(f"anygpt: error: {' '.join(message.split())}", file=sys.stderr)
+    print(error_line(message), file=sys.stderr)
     return code

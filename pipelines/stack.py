@@ -54,8 +54,28 @@ def build_generator(config: StackConfig, modality: str) -> Generator:
     return generator_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
 
 
+def check_device(config: StackConfig, stage: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        ConfigError: naming the stage.
+    """
+    name = config.placed(stage).device
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ConfigError(f"placement.{stage}.device: '{name}' given, which cannot be used: {reason}") from error
+
+
 def build_stack(config: StackConfig) -> Stack:
-    """Load every part, and the adapters if the config names a bundle."""
+    """Load every part, and the adapters if the config names a bundle.
+
+    Raises:
+        ConfigError, RegistryError, CheckpointError: if a part cannot be built.
+    """
+    for stage in config.stages:
+        check_device(config, stage)
     encoders = {modality: build_encoder(config, modality) for modality in config.encoders}
     generators = {modality: build_generator(config, modality) for modality in config.generators}
     shapes = {modality: FeatureShape(e.feature_dim, e.num_tokens) for modality, e in encoders.items()}

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anygpt.errors import UserError
+from anygpt.errors import AnyGPTError, RequestError
 from anygpt.events import MediaProgress, MediaReady, TextDelta
 from anygpt.media import load_image, save_image
 from anygpt.messages import Message, modality_of
 from pipelines.any_to_any import Request
 from pipelines.assistant import AnyGPT, Reply, ReplyCollector, make_request
+from pipelines.error_line import error_line
 
 SUFFIXES = {"image": ".png"}
 
@@ -94,12 +95,17 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
                 history, attached = (), []
             elif command == "/image":
                 attached.append(load_image(Path(argument.strip())))
+            elif command.startswith("/"):
+                raise RequestError(f"'{command}' is no command; there are: /image FILE, /new, /quit")
             elif line or attached:
                 request = make_request([*attached, *([line] if line else [])], history=history, **options)
-                reply, paths = print_reply(model, request, out_dir, first_number=saved + 1)
-                history, attached, saved = reply.conversation, [], saved + len(paths)
-        except UserError as error:
-            print(f"anygpt: error: {error}", file=sys.stderr)
+                reply, _ = print_reply(model, request, out_dir, first_number=saved + 1)
+                history, attached = reply.conversation, []
+                saved += len(reply.errors) + sum(not isinstance(part, str) for part in reply.parts)
+                for lost in reply.errors:
+                    print(error_line(f"{lost.modality} {lost.index + 1} is lost: {lost.message}"), file=sys.stderr)
+        except AnyGPTError as error:
+            print(error_line(error), file=sys.stderr)
 
 
 def _lines() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +30,9 @@ def test_first_request_runs_and_saves_a_green_star(tmp_path):
 
 
 def test_every_file_that_the_documents_name_is_there():
-    import re
-
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         text = document.read_text(encoding="utf-8")
-        named = re.findall(r"`((?:anygpt|encoders|projectors|backbone|generators|pipelines|configs|tests|docs|examples)/[\w./-]+)`", text)
+        folders = "anygpt|encoders|projectors|backbone|generators|pipelines|configs|tests|docs|examples"
+        named = re.findall(rf"`((?:{folders})/[\w./-]+)`", text)
         for path in named:
             assert (ROOT / path).exists(), f"{document.name} names {path}, which is not there"

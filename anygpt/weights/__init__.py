@@ -24,6 +24,6 @@ def locate(pretrained: str) -> str:
     if not folder.is_dir():
         shipped = sorted(str(path.parent.relative_to(WEIGHTS_DIR)) for path in WEIGHTS_DIR.glob("*/*/*.json"))
         raise CheckpointError(
-            f"pretrained: no weights '{pretrained}' ship with anygpt; there are: {', '.join(shipped)}"
+            f"pretrained: no weights '{pretrained}' ship with anygpt; there are: {', '.join(shipped) or 'none'}"
         )
     return str(folder)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from anygpt.errors import RequestError
 from anygpt.media import save_image
 from anygpt.messages import Message
 from anygpt.world.oracle import Reading, read_image, read_text
@@ -64,10 +65,15 @@ class Report:
     seen: dict[str, Score]
     unseen: dict[str, Score]
 
+    @property
+    def cells(self) -> dict[tuple[str, str], str]:
+        """(input, output) → name, of the matrix's cells that were measured."""
+        return {cell: cell_name(*cell) for cell in CELLS if cell_name(*cell) in self.seen}
+
     def mean(self, unseen: bool = False) -> float:
         """Mean pass rate of the matrix's cells."""
         scores = self.unseen if unseen else self.seen
-        rates = [scores[cell_name(*cell)].rate for cell in CELLS]
+        rates = [scores[name].rate for name in self.cells.values()]
         return sum(rates) / len(rates)
 
     def __str__(self) -> str:
@@ -92,10 +98,16 @@ def cell_name(source: str, target: str) -> str:
 
 
 def run_matrix(model: AnyGPT, *, trials: int = 100, seed: int = 0, split: Split = "held_out") -> Report:
-    """Measure every cell that the stack can do, on seen and unseen pairs; progress goes to stderr."""
+    """Measure every cell that the stack can do, on seen and unseen pairs; progress goes to stderr.
+
+    Raises:
+        RequestError: if `trials` is under 1.
+    """
+    if trials < 1:
+        raise RequestError(f"trials: {trials} given, expected at least 1")
     inputs, outputs = ("text", *model.executor.input_modalities), ("text", *model.executor.output_modalities)
     kinds = {cell_name(*cell): builder for cell, builder in CELLS.items() if cell[0] in inputs and cell[1] in outputs}
-    kinds |= EXTRAS
+    kinds |= EXTRAS if "image" in inputs else {}
     scores: dict[bool, dict[str, Score]] = {True: {}, False: {}}
     for name, builder in kinds.items():
         for seen in (True, False):
@@ -145,5 +157,5 @@ def write_report(report: Report, folder: Path) -> None:
         for name, score in getattr(report, kind).items():
             values[kind][name]["rate"] = score.rate
     (folder / "matrix.json").write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    cells = {cell: (report.seen[cell_name(*cell)].rate, report.unseen[cell_name(*cell)].rate) for cell in CELLS}
+    cells = {cell: (report.seen[name].rate, report.unseen[name].rate) for cell, name in report.cells.items()}
     save_image(draw_matrix(cells), folder / "matrix.png")

@@ -34,6 +34,9 @@ class Executor(Protocol):
     ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
         """The reply's events in order; a final float is the seconds inside the backbone stage."""
 
+    async def check_generation(self, modality: str, options: GenerationOptions) -> None:
+        """Refuse with a RequestError what the modality's generator cannot make."""
+
     async def generate(
         self,
         modality: str,

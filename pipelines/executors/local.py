@@ -28,10 +28,11 @@ class LocalExecutor:
         self.input_modalities = tuple(stack.encoders)
         self.output_modalities = tuple(stack.generators)
         self._encoders = {m: self._worker(f"encoders.{m}", self._encode_batch) for m in stack.encoders}
-        self._backbone = self._worker("backbone", self._reply_batch)
+        # A reply that has begun cannot be taken back, so the backbone's jobs are checked before and never run again.
+        self._backbone = self._worker("backbone", self._reply_batch, retry_alone=False)
         self._generators = {m: self._worker(f"generators.{m}", self._generate_batch) for m in stack.generators}
 
-    def _worker(self, stage: str, run_batch: Any) -> Worker:
+    def _worker(self, stage: str, run_batch: Any, retry_alone: bool = True) -> Worker:
         placed = self.stack.config.placed(stage)
         return Worker(
             stage,
@@ -39,6 +40,7 @@ class LocalExecutor:
             max_batch_size=placed.max_batch_size,
             max_queue=placed.max_queue,
             max_wait_s=placed.max_wait_s,
+            retry_alone=retry_alone,
         )
 
     def close(self) -> None:
@@ -79,8 +81,7 @@ class LocalExecutor:
         def emit(event: Any) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        # A conversation that cannot be written as a prompt must not cost its neighbours in the batch.
-        self.stack.backbone.prompt(conversation)
+        self.stack.backbone.check(conversation)
         job = Job((conversation, features, options, seed), emit=emit, should_stop=should_stop)
         result = self._backbone.submit(job)
         result.add_done_callback(lambda future: emit(future))
@@ -99,6 +100,10 @@ class LocalExecutor:
         for event in events:
             jobs[event.row].emit(event)
         return [None] * len(jobs)
+
+    async def check_generation(self, modality: str, options: GenerationOptions) -> None:
+        """See `Executor.check_generation`."""
+        self.stack.generators[modality].compatibility_key(options)
 
     async def generate(
         self,

@@ -41,6 +41,8 @@ class Worker:
         run_batch: takes jobs with equal keys and returns one value for each; an exception as a value fails that job.
         max_batch_size, max_queue: limits.
         max_wait_s: how long an incomplete batch waits for company.
+        retry_alone: run the jobs of a batch that fails one by one, so that a bad one costs only itself; for stages
+            whose jobs may be run twice.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Worker:
         max_batch_size: int,
         max_queue: int,
         max_wait_s: float,
+        retry_alone: bool = False,
     ) -> None:
         self.name = name
         self._run_batch = run_batch
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
         self._max_wait_s = max_wait_s
+        self._retry_alone = retry_alone
         self._waiting: list[Job] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -87,7 +91,8 @@ class Worker:
             abandoned, self._waiting = self._waiting, []
             self._changed.notify()
         for job in abandoned:
-            job.result.set_exception(StageError(self.name, "was closed before the job ran"))
+            if job.result.set_running_or_notify_cancel():
+                job.result.set_exception(StageError(self.name, "was closed before the job ran"))
         self._thread.join(timeout=30)
 
     def _work(self) -> None:
@@ -95,17 +100,27 @@ class Worker:
             batch = self._next_batch()
             if batch is None:
                 return
+            wanted = [job for job in batch if job.result.set_running_or_notify_cancel()]
             started = time.perf_counter()
-            try:
-                values = self._run_batch(batch)
-            except Exception as error:  # whatever a model raises is its jobs' failure, not the worker's
-                values = [error] * len(batch)
+            values = self._values(wanted) if wanted else []
             seconds = time.perf_counter() - started
-            for job, value in zip(batch, values, strict=True):
+            for job, value in zip(wanted, values, strict=True):
                 if isinstance(value, Exception):
                     job.result.set_exception(value)
                 else:
                     job.result.set_result((value, seconds))
+
+    def _values(self, jobs: list[Job]) -> list[Any]:
+        """A value or an exception for each job; whatever a model raises is its jobs' failure, not the worker's."""
+        try:
+            values = self._run_batch(jobs)
+            if len(values) != len(jobs):
+                raise StageError(self.name, f"{len(values)} results for {len(jobs)} jobs, expected one for each")
+        except Exception as error:
+            if len(jobs) > 1 and self._retry_alone:
+                return [value for job in jobs for value in self._values([job])]
+            return [error] * len(jobs)
+        return values
 
     def _next_batch(self) -> list[Job] | None:
         with self._changed:

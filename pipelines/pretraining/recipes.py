@@ -35,7 +35,7 @@ def _stable_diffusion(out: Path) -> None:
     from pipelines.pretraining.diffusion import pretrain_diffusion
 
     pretrain_diffusion(
-        out / "stable_diffusion", out / "autoencoder", out / "clip", steps=3600, batch_size=64, seed=SEED
+        out / "stable_diffusion", out / "autoencoder", out / "clip", steps=2600, batch_size=64, seed=SEED
     )
 
 

@@ -10,19 +10,23 @@ from __future__ import annotations
 import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anygpt.errors import ConfigError, TrainingError
 
 STATE_FILE = "state.safetensors"
+MAX_SEED = 2**32 - 1
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass
@@ -45,8 +49,16 @@ class LoopOptions:
         for name in ("steps", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")
-        if self.learning_rate <= 0:
-            raise ConfigError(f"learning_rate: {self.learning_rate} given, expected more than 0")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name}: {value} given, expected a finite number of more than 0")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ConfigError(f"weight_decay: {self.weight_decay} given, expected a finite number of at least 0")
+        if self.warmup_steps < 0:
+            raise ConfigError(f"warmup_steps: {self.warmup_steps} given, expected at least 0")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"seed: {self.seed} given, expected 0 to {MAX_SEED}")
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step in [0, steps)."""
@@ -80,11 +92,13 @@ class Loop:
             losses_at: step number → named scalar losses; their sum is minimised.
             on_log: called every `log_every` steps with step, means of the losses, rate and seconds a step.
         Returns:
-            True when finished; False when stopped early by SIGINT or SIGTERM, with the state saved.
+            True when finished; False when stopped early by SIGINT or SIGTERM, with the state saved. A second signal
+            ends the run at once, as it would have without this loop. In a thread, signals are left to the caller.
         Raises:
-            TrainingError: if a loss is not finite, or the saved state belongs to another run.
+            TrainingError: if a loss is not finite, or the saved state is damaged or belongs to another run.
         """
         self.resume()
+        self._stop_requested = False
         previous_handlers = self._catch_signals()
         try:
             self._run(losses_at, on_log)
@@ -122,9 +136,16 @@ class Loop:
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
             raise TrainingError(f"loss is not finite at step {self.step} ({values}); lower the learning rate")
+        if not total.requires_grad:
+            raise TrainingError(
+                f"step {self.step}: no loss depends on what is trained; give samples that hold the media in question, "
+                "or a larger batch"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        nn.utils.clip_grad_norm_(list(self.parameters.values()), self.options.clip_norm)
+        norm = nn.utils.clip_grad_norm_(list(self.parameters.values()), self.options.clip_norm)
+        if not torch.isfinite(norm):
+            raise TrainingError(f"gradient is not finite at step {self.step}; lower the learning rate")
         self.optimizer.step()
         return {name: loss.item() for name, loss in losses.items()}
 
@@ -141,39 +162,54 @@ class Loop:
         partial.replace(self.state_path)
 
     def resume(self) -> None:
-        """Take up the saved state, if there is one."""
+        """Take up the saved state, if there is one.
+
+        Raises:
+            TrainingError: if it is damaged or belongs to another run.
+        """
         if not self.state_path.exists():
             return
-        with safe_open(self.state_path, framework="pt") as state:
-            metadata = state.metadata()
-            saved_names = {key.removeprefix("weight/") for key in state.keys() if key.startswith("weight/")}  # noqa: SIM118
-            if saved_names != set(self.parameters) or metadata["options"] != self._metadata()["options"]:
-                raise TrainingError(
-                    f"{self.state_path} belongs to another run (other parameters or options); "
-                    "give the options it was started with, or another output folder"
-                )
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(state.get_tensor(f"weight/{name}"))
-                    keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in state.keys()]  # noqa: SIM118
-                    moments = {key: state.get_tensor(f"{key}/{name}") for key in keys}
-                    if moments:
-                        self.optimizer.state[parameter] = moments
-            self.step = int(metadata["step"])
+        try:
+            with safe_open(self.state_path, framework="pt") as state:
+                metadata = state.metadata()
+                tensors = {key: state.get_tensor(key) for key in state.keys()}  # noqa: SIM118
+            options, step = metadata["options"], int(metadata["step"])
+        except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+            raise TrainingError(
+                f"{self.state_path} is damaged: {str(error).splitlines()[0]}; delete it to start afresh"
+            ) from error
+        shapes = {key.removeprefix("weight/"): t.shape for key, t in tensors.items() if key.startswith("weight/")}
+        if shapes != {name: p.shape for name, p in self.parameters.items()} or options != self._metadata()["options"]:
+            raise TrainingError(
+                f"{self.state_path} belongs to another run (other parameters or options); "
+                "give the options it was started with, or another output folder"
+            )
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"weight/{name}"])
+                moments = {key: tensors[f"{key}/{name}"] for key in _MOMENTS if f"{key}/{name}" in tensors}
+                if moments:  # AdamW keeps its step counts on the CPU
+                    moments |= {key: moments[key].to(parameter.device) for key in moments.keys() - {"step"}}
+                    self.optimizer.state[parameter] = moments
+        self.step = step
 
     def _metadata(self) -> dict[str, str]:
         options = {key: value for key, value in asdict(self.options).items() if key not in ("log_every", "save_every")}
         return {"step": str(self.step), "options": repr(sorted(options.items()))}
 
-    def _catch_signals(self) -> dict[int, object]:
+    def _catch_signals(self) -> dict[int, Any]:
         def request_stop(signal_number: int, frame: object) -> None:
             print(f"stopping after step {self.step + 1}, the state will be saved", file=sys.stderr)
             self._stop_requested = True
+            signal.signal(signal_number, previous[signal_number])
 
-        try:
-            return {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: the caller handles signals
+        if threading.current_thread() is not threading.main_thread():
             return {}
+        # What was not installed from Python (None) could not be put back, so it is left alone.
+        previous = {n: h for n in (signal.SIGINT, signal.SIGTERM) if (h := signal.getsignal(n)) is not None}
+        for number in previous:
+            signal.signal(number, request_stop)
+        return previous
 
 
 def print_log(values: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ Source: NExT-GPT (arXiv 2309.05519), sections 4 and 5.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anygpt.errors import ConfigError
 from anygpt.messages import modality_of
 from anygpt.tensors import Conditioning, Features
 from encoders.contract import Encoder
@@ -60,6 +62,12 @@ class LossWeights:
     embedding: float = 1.0
     denoising: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("embedding", "denoising"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name}: {value} given, expected a finite number of at least 0")
+
 
 def training_losses(
     stage: BackboneStage,
@@ -69,8 +77,8 @@ def training_losses(
     weights: LossWeights,
 ) -> dict[str, Tensor]:
     """Named scalar losses of a batch."""
-    features = [encoded_media(encoders, sample) for sample in samples]
     prompts = [stage.prompt(sample.conversation, learn_replies=True) for sample in samples]
+    features = [encoded_media(encoders, sample) for sample in samples]
     cross_entropy, states = stage.backbone.training_states(prompts, stage.project(features))
     losses = {"reply": cross_entropy}
     targets = [target for sample in samples for target in sample.targets]

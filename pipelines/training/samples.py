@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from anygpt.errors import ConfigError, MediaError
+from anygpt.errors import ConfigError, MediaError, RequestError
 from anygpt.media import load_image
 from anygpt.messages import MediumRef, Message
 from anygpt.world.dialogues import Depiction, Part, Turn, ask, compare, describe, dialogue, draw, draw_it, say
@@ -104,47 +105,62 @@ class JsonLinesSource:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             raise ConfigError(f"data: no file '{path}'; give a JSON lines file of conversations")
         self.records = []
-        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
+        # Cut at line feeds alone: JSON text may hold the other line ends of Unicode.
+        for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
             if line.strip():
                 self.records.append(self._checked(line, number))
         if not self.records:
             raise ConfigError(f"data: {path} holds no conversation, expected one JSON object a line")
+        self._shuffled: tuple[str, list[int]] = ("", [])
 
     def batch(self, seed: int, step: int, size: int) -> list[Sample]:
         """See `SampleSource.batch`: every epoch is a new shuffle of the file."""
         chosen = []
         for place in range(step * size, (step + 1) * size):
             epoch, offset = divmod(place, len(self.records))
-            order = list(range(len(self.records)))
-            random.Random(f"{seed}/{epoch}").shuffle(order)
-            chosen.append(self._sample(*self.records[order[offset]]))
+            chosen.append(self._sample(*self.records[self._order(f"{seed}/{epoch}")[offset]]))
         return chosen
 
-    def _checked(self, line: str, number: int) -> tuple[list[dict[str, Any]], int]:
+    def _order(self, epoch: str) -> list[int]:
+        if self._shuffled[0] != epoch:
+            order = list(range(len(self.records)))
+            random.Random(epoch).shuffle(order)
+            self._shuffled = (epoch, order)
+        return self._shuffled[1]
+
+    def _checked(self, line: bytes, number: int) -> tuple[list[dict[str, Any]], int]:
         try:
-            turns = json.loads(line)["conversation"]
+            turns = _of_type(_value(_of_type(json.loads(line), dict, "the line"), "conversation"), list, "conversation")
             for turn in turns:
-                for part in _parts(turn["content"]):
-                    self._check_part(part, turn["role"])
+                self._check_turn(_of_type(turn, dict, "message"))
             if not turns or turns[-1]["role"] != "assistant":
                 raise ValueError("the last message is not the assistant's")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"data: {self.path}, line {number}: {type(error).__name__} {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"data: {self.path}, line {number}: {error}") from error
         return turns, number
 
-    def _check_part(self, part: Mapping[str, Any], role: str) -> None:
-        if part["type"] == "text":
-            if not isinstance(part["text"], str):
-                raise ValueError(f"text {part['text']!r}, expected a string")
-        elif part["type"] != "image":
-            raise ValueError(f"part type {part['type']!r}, expected text or image")
-        elif role == "assistant" and not part.get("caption"):
-            raise ValueError("a picture in a reply without a caption")
-        elif role != "assistant" and not (self.path.parent / part["path"]).is_file():
-            raise ValueError(f"no file {part['path']!r}")
+    def _check_turn(self, turn: Mapping[str, Any]) -> None:
+        role, content = _value(turn, "role"), _value(turn, "content")
+        Message(role, [])
+        for part in _parts(content) if isinstance(content, str) else _of_type(content, list, "content"):
+            kind = _value(_of_type(part, dict, "part"), "type")
+            if kind == "text":
+                Message(role, _of_type(_value(part, "text"), str, "text"))
+            elif kind == "image":
+                self._check_image(part, role)
+            else:
+                raise ValueError(f"part type {kind!r} given, expected text or image")
+
+    def _check_image(self, part: Mapping[str, Any], role: str) -> None:
+        if role == "assistant" and not _of_type(part.get("caption", ""), str, "caption"):
+            raise ValueError("a picture in a reply has no caption")
+        if role != "assistant" or part.get("path") is not None:
+            path = _of_type(_value(part, "path"), str, "path")
+            if not os.path.isfile(self.path.parent / path):
+                raise ValueError(f"no file {path!r}")
 
     def _sample(self, turns: Sequence[Mapping[str, Any]], number: int) -> Sample:
         messages, targets = [], []
@@ -162,9 +178,22 @@ class JsonLinesSource:
                     else:
                         parts.append(medium)
                 messages.append(Message(turn["role"], parts))
-        except MediaError as error:
+        except (MediaError, RequestError) as error:
             raise ConfigError(f"data: {self.path}, line {number}: {error}") from error
         return Sample(tuple(messages), tuple(targets))
+
+
+def _value(holder: Mapping[str, Any], key: str) -> Any:
+    if key not in holder:
+        raise ValueError(f"no '{key}' given, only {', '.join(map(repr, holder)) or 'nothing'}")
+    return holder[key]
+
+
+def _of_type(value: Any, wanted: type, name: str) -> Any:
+    if not isinstance(value, wanted):
+        given, expected = type(value).__name__, wanted.__name__
+        raise ValueError(f"{name} is a {given}, expected a {expected}")
+    return value
 
 
 def _parts(content: Any) -> list[Mapping[str, Any]]:

@@ -6,9 +6,9 @@ The output folder is an adapter bundle; `training_state/` inside it lets a stopp
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from anygpt.config import load_stack_config, read_values, resolve, save_config
-from anygpt.errors import ConfigError
+from anygpt.errors import ConfigError, TrainingError
 from pipelines.bundle import save_bundle
 from pipelines.stack import Stack, build_stack
-from pipelines.training.loop import Loop, LoopOptions, print_log
+from pipelines.training.loop import STATE_FILE, Loop, LoopOptions, print_log
 from pipelines.training.objectives import OBJECTIVES, LossWeights, training_losses
 from pipelines.training.samples import JsonLinesSource, SampleSource, WorldSource
 
 STATE_FOLDER = "training_state"
+CONFIG_FILE = "training.yaml"
 
 
 @dataclass
@@ -88,17 +89,21 @@ def train(
 
     Returns:
         The stack with its trained adapters, or None if the run was stopped early and can be resumed.
+    Raises:
+        ConfigError, CheckpointError: if the data or the stack cannot be used.
+        TrainingError: if the run fails, or `out_dir` holds the state of another run.
     """
     out_dir = Path(out_dir)
+    check_same_run(config, out_dir)
     source = sample_source(config)
-    overrides = [*config.stack_overrides, f"adapters={config.adapters or 'null'}"]
-    stack = build_stack(load_stack_config(config.stack, overrides))
+    stack_config = load_stack_config(config.stack, config.stack_overrides)
+    stack = build_stack(replace(stack_config, adapters=config.adapters))
     parameters = OBJECTIVES[config.objective].parameters(stack.backbone)
     print(f"{config.objective}:\n{trainable_table(stack, parameters)}", file=sys.stderr)
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     out_dir.mkdir(parents=True, exist_ok=True)
-    save_config(config, out_dir / "training.yaml")
+    save_config(config, out_dir / CONFIG_FILE)
 
     def losses_at(step: int) -> dict[str, Tensor]:
         samples = source.batch(config.loop.seed, step, config.batch_size)
@@ -112,6 +117,32 @@ def train(
         return None
     save_bundle(stack.backbone, stack.config, out_dir)
     return stack
+
+
+def check_same_run(config: TrainingConfig, out_dir: Path) -> None:
+    """Refuse to go on from the state of a run with another config; how often to log and save may differ.
+
+    Raises:
+        TrainingError: naming what differs.
+    """
+    saved_file = out_dir / CONFIG_FILE
+    if not (out_dir / STATE_FOLDER / STATE_FILE).exists() or not saved_file.exists():
+        return
+    saved, given = _flat(read_values(saved_file)), _flat(asdict(config))
+    free = {"loop.log_every", "loop.save_every"}
+    changed = sorted(key for key in (saved.keys() | given.keys()) - free if saved.get(key) != given.get(key))
+    if changed:
+        values = ", ".join(f"{key}: {saved.get(key)} then, {given.get(key)} now" for key in changed)
+        raise TrainingError(
+            f"{out_dir} belongs to another run ({values}); give the options it was started with, or another folder"
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def sample_source(config: TrainingConfig) -> SampleSource:

@@ -78,7 +78,7 @@ class PerceiverInputProjector(InputProjector):
         """Let the queries read the valid tokens."""
         tokens_BTW = self.in_proj(self.in_norm(tokens_BTD)) + self.positions
         readable_B1 = valid_BT.any(dim=1, keepdim=True)
-        ignored_BT = ~valid_BT & readable_B1  # attention over nothing at all would be NaN
+        ignored_BT = ~valid_BT & readable_B1  # attention over nothing at all may be NaN, by backend
         queries_BMW = self.queries.expand(len(tokens_BTD), -1, -1)
         for layer in self.layers:
             queries_BMW = layer(queries_BMW, tokens_BTW, ignored_BT)

@@ -1,0 +1,39 @@
+"""An assistant over the untrained stack, loaded once; tests that change it put it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from PIL import Image
+
+from anygpt.config import StackConfig
+from anygpt.world.images import render_image
+from anygpt.world.scenes import Scene
+from pipelines.assistant import AnyGPT
+
+
+@pytest.fixture(scope="session")
+def model(random_config: StackConfig) -> Iterator[AnyGPT]:
+    torch.manual_seed(0)
+    with AnyGPT.from_config(random_config) as assistant:
+        yield assistant
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    return render_image(Scene("star", "red"))
+
+
+@pytest.fixture
+def first_word_is_a_picture(model: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply begins with a picture, and text follows; for one request at a time."""
+    rows = model.executor.stack.backbone.backbone.signal_tokens
+    calls = []
+
+    def logits(hidden_BTH: torch.Tensor) -> torch.Tensor:
+        calls.append(len(hidden_BTH))
+        return torch.full((*hidden_BTH.shape[:2], len(rows.groups)), 1e9 if len(calls) == 1 else -1e9)
+
+    monkeypatch.setattr(rows, "logits", logits)
