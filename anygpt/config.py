@@ -34,7 +34,7 @@ class StagePlacement:
         num_cpus, num_gpus: share of a node that a Ray actor reserves; fractions are fine.
         replicas: copies of the stage.
         max_batch_size: most items in one forward pass.
-        max_wait_s: how long an incomplete batch waits for company.
+        max_wait_s: how long an incomplete batch waits for company, if other requests are on their way.
         max_queue: most items waiting; more are refused.
     """
 
@@ -182,11 +182,13 @@ def read_values(name_or_file: str | os.PathLike[str], overrides: Sequence[str] =
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    from anygpt.config_errors import one_line
+
     path = find_config(name_or_file)
     try:
-        values = OmegaConf.load(path)
+        values: Any = OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise ConfigError(f"config: {path} is not readable YAML: {_one_line(error)}") from error
+        raise ConfigError(f"config: {path} is not readable YAML: {one_line(error)}") from error
     for override in overrides:
         key, separator, _ = override.partition("=")
         if not separator or not key.strip():
@@ -194,14 +196,14 @@ def read_values(name_or_file: str | os.PathLike[str], overrides: Sequence[str] =
         try:
             values = OmegaConf.merge(values, OmegaConf.from_dotlist([override]))
         except (OmegaConfBaseException, YAMLError, TypeError, ValueError, LookupError, RecursionError) as error:
-            raise ConfigError(f"override: '{override}' cannot be applied: {_one_line(error)}") from error
+            raise ConfigError(f"override: '{override}' cannot be applied: {one_line(error)}") from error
     if not OmegaConf.is_dict(values):
         raise ConfigError(f"config: {path} holds no keys, expected a mapping like configs/tiny.yaml")
     _refuse_resolvers(OmegaConf.to_container(values, resolve=False), path)
     try:
         return OmegaConf.to_container(values, resolve=True)  # type: ignore[return-value]
     except (OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(f"config: {path}: {_one_line(error)}") from error
+        raise ConfigError(f"config: {path}: {one_line(error)}") from error
 
 
 def _refuse_resolvers(value: Any, path: Path) -> None:
@@ -224,46 +226,18 @@ def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") ->
         ConfigError: for an unknown key, a wrong type, a missing value, or whatever the dataclass refuses.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+    from omegaconf.errors import OmegaConfBaseException
 
-    prefix = f"{where}." if where else ""
+    from anygpt.config_errors import refused, unfit
+
     merged: Any = None
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
-    except ConfigKeyError as error:
-        owner = error.object_type if dataclasses.is_dataclass(error.object_type) else schema
-        allowed = ", ".join(f.name for f in dataclasses.fields(owner))  # type: ignore[arg-type]
-        raise ConfigError(f"{prefix}{error.full_key}: no such key; expected one of {allowed}") from error
-    except MissingMandatoryValue as error:
-        raise ConfigError(f"{prefix}{error.full_key}: a value is missing; set it") from error
     except ConfigError as error:
-        raise ConfigError(_located(f"{prefix}{_refused_section(merged)}", str(error))) from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{prefix}{error.full_key or ''}: {_one_line(error)}".replace(".:", ":")) from error
-
-
-def _refused_section(node: Any) -> str:
-    """The path, below `node`, of the innermost section that its dataclass refuses: "limits.image."."""
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    for key in node if isinstance(node, DictConfig) else ():
-        child = node._get_node(key)
-        if isinstance(child, DictConfig) and child:
-            try:
-                OmegaConf.to_object(child)
-            except ConfigError:
-                return f"{key}.{_refused_section(child)}"
-            except OmegaConfBaseException:
-                continue
-    return ""
-
-
-def _located(section: str, message: str) -> str:
-    """A dataclass's message with its section's path: "limits." and "max_media: …" make "limits.max_media: …"."""
-    begins_with_key = re.match(r"[\w.]+:", message)
-    return f"{section}{message}" if begins_with_key or not section else f"{section[:-1]}: {message}"
+        raise refused(merged, error, where) from error
+    except (OmegaConfBaseException, TypeError) as error:
+        raise unfit(schema, values, error, where) from error
 
 
 def resolve_component(registry: Registry, values: Mapping[str, Any] | None, where: str) -> tuple[Any, Any]:
@@ -304,8 +278,3 @@ def save_config(config: Any, path: Path) -> None:
     from omegaconf import OmegaConf
 
     path.write_text(OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))), encoding="utf-8")
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

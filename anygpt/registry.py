@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from operator import attrgetter
 from typing import Any
 
 from anygpt.errors import MissingExtraError, RegistryError
@@ -32,16 +33,21 @@ class Registry:
         """Import and return the class registered as `name`.
 
         Raises:
-            RegistryError: if nobody registered the name; the message lists the names there are.
+            RegistryError: if nobody registered the name (the message lists the names there are), or for a thing that
+                does not exist.
             MissingExtraError: if the class needs a package that is not installed.
         """
         target = self._builtin.get(name) or self._external_target(name)
         module_name, _, attribute = target.partition(":")
         try:
-            return getattr(import_module(module_name), attribute)
+            return attrgetter(attribute)(import_module(module_name))
         except ModuleNotFoundError as error:
             raise MissingExtraError(
                 f"{self.kind} '{name}' needs the package '{error.name}', which is missing; pip install {error.name}"
+            ) from error
+        except AttributeError as error:
+            raise RegistryError(
+                f"{self.kind} '{name}': '{target}' names nothing that is there; correct the entry point"
             ) from error
 
     def _external_target(self, name: str) -> str:

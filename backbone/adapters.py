@@ -31,6 +31,7 @@ def load_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
 def save_lora(language_model: Any, folder: Path) -> None:
     """Write PEFT's own layout to `lora/`."""
     language_model.save_pretrained(folder / LORA_FOLDER, save_embedding_layers=False)
+    (folder / LORA_FOLDER / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; the bundle has its own
 
 
 def load_lora(language_model: Any, folder: Path) -> None:

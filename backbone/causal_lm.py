@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from anygpt.weights import locate
 from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
 from backbone.contract import Backbone, StepEvent
 from backbone.decoding import decode_batch
+from backbone.folding import fold_lora, unfold_lora
 from backbone.layout import IGNORED, PromptMedia, lay_out, signal_blocks
 from backbone.prompt import Prompt, PromptBuilder
 from backbone.signal_tokens import SignalTokens
@@ -30,12 +32,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class LoraOptions:
-    """PEFT LoRA: rank, scale, dropout and the linear layers that get one ("all-linear" for all but the head)."""
+    """PEFT LoRA.
+
+    Attributes:
+        rank, alpha, dropout: of every LoRA.
+        target_modules: the linear layers that get one; ["all-linear"] for all but the head.
+        fold: answer as fast as without LoRA, for the memory of those layers once more; see `Backbone.fold`.
+    """
 
     rank: int = 32
     alpha: int = 32
     dropout: float = 0.0
     target_modules: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"])
+    fold: bool = True
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -136,6 +145,7 @@ class CausalLMBackbone(Backbone):
                     f"backbone.pretrained: '{config.pretrained}' does not fit its config: {problem.replace('_', ' ')} "
                     f"{', '.join(keys[:3])}{' …' if len(keys) > 3 else ''}"
                 )
+        model.name_or_path = config.pretrained  # what PEFT writes into lora/, rather than a path of this machine
         return cls(config, model.to(device), tokenizer)
 
     @property
@@ -151,7 +161,7 @@ class CausalLMBackbone(Backbone):
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the language model's embeddings."""
-        return self._base.get_input_embeddings().weight.dtype
+        return self._embedding.weight.dtype
 
     @property
     def max_context_tokens(self) -> int:
@@ -166,45 +176,57 @@ class CausalLMBackbone(Backbone):
         ids = configured if isinstance(configured, list) else [configured, self.tokenizer.eos_token_id]
         return frozenset(token_id for token_id in ids if token_id is not None)
 
-    @property
+    @cached_property
     def _base(self) -> Any:
+        """The language model without PEFT's wrapper; the LoRA is inside its layers."""
         peft_base = getattr(self.language_model, "get_base_model", None)
         return peft_base() if peft_base else self.language_model
 
+    @cached_property
+    def _embedding(self) -> Any:
+        return self._base.get_input_embeddings()
+
+    @cached_property
+    def _head(self) -> Any:
+        return self._base.get_output_embeddings()
+
     def embed(self, ids_BT: Tensor, media_NH: Tensor | None = None) -> Tensor:
-        """Input embeddings (B, T, H) of base ids, signal ids and, where an id is negative, media in reading order."""
+        """Input embeddings (B, T, H) of base ids, signal ids and, where an id is negative, media in reading order.
+
+        The ids may be on the CPU, where looking at them does not make the device wait.
+        """
+        if not ((ids_BT < 0) | (ids_BT >= self.signal_tokens.base_vocab_size)).any():
+            return self._embedding(ids_BT.to(self.device))
+        ids_BT = ids_BT.to(self.device)
         is_signal_BT = ids_BT >= self.signal_tokens.base_vocab_size
         is_media_BT = ids_BT < 0
-        base_ids_BT = ids_BT.masked_fill(is_signal_BT | is_media_BT, 0)
-        embeds_BTH = self._base.get_input_embeddings()(base_ids_BT)
-        if is_signal_BT.any():
-            rows_NH = self.signal_tokens.embed(ids_BT[is_signal_BT]).to(embeds_BTH.dtype)
-            embeds_BTH = embeds_BTH.index_put((is_signal_BT,), rows_NH)
+        embeds_BTH = self._embedding(ids_BT.masked_fill(is_signal_BT | is_media_BT, 0))
+        rows_NH = self.signal_tokens.embed(ids_BT[is_signal_BT]).to(embeds_BTH.dtype)
+        embeds_BTH = embeds_BTH.index_put((is_signal_BT,), rows_NH)
         if media_NH is not None:
             embeds_BTH = embeds_BTH.index_put((is_media_BT,), media_NH.to(embeds_BTH))
         return embeds_BTH
 
     def step(
-        self, embeds_BKH: Tensor, valid_BT: Tensor, positions_BK: Tensor, cache: Any, keep: int | None = None
+        self, embeds_BKH: Tensor, valid_BT: Tensor | None, positions_BK: Tensor, cache: Any, keep: int | None = None
     ) -> StepOutput:
         """One forward pass over K new tokens.
 
         Args:
             embeds_BKH: embeddings of the new tokens.
-            valid_BT: (B, T) bool over the cached and the new tokens.
+            valid_BT: (B, T) bool over the cached and the new tokens; None, with a cache, where nothing is padding.
             positions_BK: position ids of the new tokens.
             cache: a transformers cache, or None for a pass on its own.
             keep: compute logits and hidden states for the last `keep` tokens only; None for all.
         """
         captured: list[Tensor] = []
-        head = self._base.get_output_embeddings()
         # The head's input is the last hidden state in every architecture, also where its output is scaled or capped.
-        handle = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+        handle = self._head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         options = {"logits_to_keep": keep} if keep is not None and self._keeps_logits else {}
         try:
-            outputs = self.language_model(
+            outputs = self._base(  # PEFT's wrapper would add nothing but time
                 inputs_embeds=embeds_BKH,
-                attention_mask=valid_BT.long(),
+                attention_mask=None if valid_BT is None else valid_BT.long(),
                 position_ids=positions_BK,
                 past_key_values=cache,
                 use_cache=cache is not None,
@@ -253,8 +275,14 @@ class CausalLMBackbone(Backbone):
         """See `Backbone.decode`."""
         yield from decode_batch(self, prompts, media, options, seeds, should_stop or (lambda row: False))
 
+    def fold(self) -> None:
+        """See `Backbone.fold`; the LoRA is folded into copies of its layers' weights, as the config allows."""
+        if self.config.lora and self.config.lora.fold:
+            fold_lora(self._base)
+
     def trainable_parameters(self, *, signal_rows: bool, lora: bool) -> dict[str, nn.Parameter]:
         """See `Backbone.trainable_parameters`; LoRA names are the language model's own."""
+        unfold_lora(self._base)
         chosen: dict[str, nn.Parameter] = {}
         if signal_rows:
             chosen |= {f"signal_tokens.{name}": value for name, value in self.signal_tokens.named_parameters()}
@@ -271,6 +299,7 @@ class CausalLMBackbone(Backbone):
 
     def load_adapters(self, folder: Path) -> None:
         """See `Backbone.load_adapters`."""
+        unfold_lora(self._base)
         load_signal_tokens(self.signal_tokens, Path(folder))
         if self.config.lora:
             load_lora(self.language_model, Path(folder))

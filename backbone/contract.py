@@ -107,6 +107,12 @@ class Backbone(nn.Module, ABC):
             RequestError: if a prompt is longer than the context.
         """
 
+    def fold(self) -> None:
+        """Make the passes that need no gradients faster where memory can buy that; what a pass computes stays the same.
+
+        Asking for `trainable_parameters` and loading adapters undo it. Frozen weights and adapters never change.
+        """
+
     @abstractmethod
     def trainable_parameters(self, *, signal_rows: bool, lora: bool) -> dict[str, nn.Parameter]:
         """The named parameters of the chosen parts."""

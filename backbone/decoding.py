@@ -62,27 +62,29 @@ def decode_batch(
     layout = lay_out(prompts, media)
     lengths = layout.valid_BT.sum(-1).tolist()
     rows = [_start_row(backbone, *row) for row in zip(range(len(prompts)), lengths, options, seeds, strict=True)]
-    valid_BT = layout.valid_BT.to(backbone.device)
+    device, end_ids = backbone.device, backbone.end_ids
+    padded = not layout.valid_BT.all()
+    valid_BT = layout.valid_BT.to(device)
     cache = DynamicCache(config=backbone._base.config)
-    embeds_BTH = backbone.embed(layout.ids_BT.to(backbone.device), layout.media_NH)
-    output = backbone.step(embeds_BTH, valid_BT, layout.positions_BT.to(backbone.device), cache, keep=1)
-    next_logits_BV = output.logits[:, -1]
+    embeds_BTH = backbone.embed(layout.ids_BT, layout.media_NH)
+    output = backbone.step(embeds_BTH, valid_BT if padded else None, layout.positions_BT.to(device), cache, keep=1)
     while True:
-        for row, logits_V in zip(rows, next_logits_BV, strict=True):
-            yield from _advance(backbone, row, logits_V, should_stop)
+        for row, token in zip(rows, _choose(backbone, rows, output.logits[:, -1]), strict=True):
+            yield from _advance(backbone, row, token, end_ids, should_stop)
         going = [at for at, row in enumerate(rows) if row.pending]
         if not going:
             return
         if len(going) < len(rows):
             rows = [rows[at] for at in going]
-            kept = torch.tensor(going, device=backbone.device)
+            kept = torch.tensor(going, device=device)
             valid_BT = valid_BT[kept]
             cache.batch_select_indices(kept)
         ids_BK, positions_BK, fed_BK = _next_inputs(rows)
-        valid_BT = torch.cat([valid_BT, fed_BK.to(backbone.device)], dim=-1)
-        embeds_BKH = backbone.embed(ids_BK.to(backbone.device))
-        output = backbone.step(embeds_BKH, valid_BT, positions_BK.to(backbone.device), cache, keep=ids_BK.shape[1])
-        next_logits_BV = output.logits[:, -1]
+        padded = padded or not fed_BK.all()
+        valid_BT = torch.cat([valid_BT, fed_BK.to(device)], dim=-1)
+        embeds_BKH = backbone.embed(ids_BK)
+        valid = valid_BT if padded else None
+        output = backbone.step(embeds_BKH, valid, positions_BK.to(device), cache, keep=ids_BK.shape[1])
         for at, row in enumerate(rows):
             if row.pending[0] >= backbone.signal_tokens.base_vocab_size:
                 yield _signal_block(backbone, row, output.hidden[at], embeds_BKH[at])
@@ -100,10 +102,27 @@ def _start_row(backbone: CausalLMBackbone, index: int, prompt_tokens: int, optio
     return Row(index, options, generator, stream, prompt_tokens, max_tokens, next_position=prompt_tokens)
 
 
+def _choose(backbone: CausalLMBackbone, rows: Sequence[Row], logits_BV: Tensor) -> list[int]:
+    """Every row's next token, were it to write one. Overwrites the logits of groups that a row may not write."""
+    groups = backbone.signal_tokens.groups
+    forbidden_BG = [
+        [row.media >= backbone.config.max_media or not row.options.allows(group.modality) for group in groups]
+        for row in rows
+    ]
+    if any(map(any, forbidden_BG)):
+        signal_BG = logits_BV[:, backbone.base_vocab_size :]
+        signal_BG.masked_fill_(torch.tensor(forbidden_BG, device=logits_BV.device), -torch.inf)
+    likeliest_B = logits_BV.argmax(-1).tolist()  # one look at the device, not one a row
+    return [
+        choose(logits_BV[at], row.options, row.generator) if row.options.temperature else likeliest_B[at]
+        for at, row in enumerate(rows)
+    ]
+
+
 def _advance(
-    backbone: CausalLMBackbone, row: Row, logits_V: Tensor, should_stop: Callable[[int], bool]
+    backbone: CausalLMBackbone, row: Row, token: int, end_ids: frozenset[int], should_stop: Callable[[int], bool]
 ) -> Iterator[StepEvent]:
-    """Choose the row's next token; afterwards `row.pending` holds what to feed, or nothing when the row is done."""
+    """Take the row's next token; afterwards `row.pending` holds what to feed, or nothing when the row is done."""
     row.pending = ()
     if should_stop(row.index):
         yield from _finish(row, "cancelled")
@@ -118,30 +137,15 @@ def _advance(
         else:
             yield from _begin_signal(row, forced, ending="length")
         return
-    token = choose(_allowed(backbone, row, logits_V), row.options, row.generator)
     if token >= backbone.base_vocab_size:
         yield from _begin_signal(row, backbone.signal_tokens.groups[token - backbone.base_vocab_size])
-    elif token in backbone.end_ids:
+    elif token in end_ids:
         if forced is None:
             yield from _finish(row, "stop")
         else:
             yield from _begin_signal(row, forced)
     else:
         yield from _write(row, token, forced)
-
-
-def _allowed(backbone: CausalLMBackbone, row: Row, logits_V: Tensor) -> Tensor:
-    """Logits with the groups masked that this reply may not hold (any more)."""
-    forbidden = [
-        backbone.base_vocab_size + at
-        for at, group in enumerate(backbone.signal_tokens.groups)
-        if not row.options.allows(group.modality) or row.media >= backbone.config.max_media
-    ]
-    if not forbidden:
-        return logits_V
-    logits_V = logits_V.clone()
-    logits_V[forbidden] = -torch.inf
-    return logits_V
 
 
 def _missing_group(backbone: CausalLMBackbone, row: Row) -> SignalGroup | None:
@@ -184,16 +188,15 @@ def _finish(row: Row, reason: str) -> Iterator[StepEvent]:
 def _next_inputs(rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, positions and validity (B, K) of the pending tokens, padded on the left."""
     width = max(len(row.pending) for row in rows)
-    ids_BK = torch.zeros(len(rows), width, dtype=torch.long)
-    positions_BK = torch.zeros(len(rows), width, dtype=torch.long)
-    fed_BK = torch.zeros(len(rows), width, dtype=torch.bool)
-    for at, row in enumerate(rows):
+    ids, positions, fed = [], [], []
+    for row in rows:
         count = len(row.pending)
-        ids_BK[at, width - count :] = torch.tensor(row.pending)
-        positions_BK[at, width - count :] = torch.arange(row.next_position, row.next_position + count)
-        fed_BK[at, width - count :] = True
+        padding = [0] * (width - count)
+        ids.append([*padding, *row.pending])
+        positions.append([*padding, *range(row.next_position, row.next_position + count)])
+        fed.append([False] * len(padding) + [True] * count)
         row.next_position += count
-    return ids_BK, positions_BK, fed_BK
+    return torch.tensor(ids), torch.tensor(positions), torch.tensor(fed)
 
 
 def _signal_block(backbone: CausalLMBackbone, row: Row, hidden_KH: Tensor, embeds_KH: Tensor) -> SignalBlock:

@@ -7,41 +7,45 @@ from typing import Any
 
 INCOMPLETE = "\ufffd"
 MAX_HELD_TOKENS = 16  # no character of any tokenizer has more; what is still incomplete then is not text
+MAX_READ_TOKENS = 8  # beyond these, older tokens are forgotten, which costs one decoding more
 
 
 class TextStream:
     """Decodes one row's tokens as they come.
 
-    Text is held back while it may be an unfinished character or the beginning of a stop string. Only the tokens since
-    the last but one release are decoded again: they decide the spacing and the characters of the newest.
+    Text is held back while it may be an unfinished character or the beginning of a stop string. Only a few tokens are
+    decoded again, at least those of the last release: they decide the spacing and the characters of the newest.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
         self.tokenizer = tokenizer
         self.stop = tuple(stop)
         self.stopped = False
-        self._released: list[int] = []  # the tokens of the last release
+        self._read: list[int] = []  # tokens whose text is released, the newest of them
+        self._read_text = ""
         self._fresh: list[int] = []  # the tokens since
         self._held = ""
 
     def add(self, token_id: int) -> str:
         """Take one token; return the text that is now certain, possibly empty."""
         self._fresh.append(token_id)
-        text = self._fresh_text()
+        decoded = self._decode([*self._read, *self._fresh])
+        text = decoded[len(self._read_text) :]
         if (not text or text.endswith(INCOMPLETE)) and len(self._fresh) < MAX_HELD_TOKENS:
             return ""
-        self._released, self._fresh = self._fresh, []
+        if len(self._read) < MAX_READ_TOKENS:
+            self._read, self._read_text = [*self._read, *self._fresh], decoded
+        else:
+            self._read, self._read_text = self._fresh, self._decode(self._fresh)
+        self._fresh = []
         return self._release(text, final=False)
 
     def flush(self) -> str:
         """The text still held back, without an unfinished character; call when a signal block or the end comes."""
-        text = self._fresh_text().rstrip(INCOMPLETE) if self._fresh else ""
-        self._released, self._fresh = self._fresh, []
-        return self._release(text, final=True)
-
-    def _fresh_text(self) -> str:
-        before = self._decode(self._released)
-        return self._decode([*self._released, *self._fresh])[len(before) :]
+        decoded = self._decode([*self._read, *self._fresh]) if self._fresh else self._read_text
+        fresh = decoded[len(self._read_text) :].rstrip(INCOMPLETE)
+        self._read, self._read_text, self._fresh = self._fresh, self._decode(self._fresh), []
+        return self._release(fresh, final=True)
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True) if ids else ""

@@ -65,7 +65,7 @@ class StableDiffusionGenerator(Generator):
             width_px, height_px: None takes the size that the UNet was trained at.
             scheduler: the sampler; "checkpoint" takes the one that the weights came with.
             max_batch_size: pictures denoised together. With 1 a picture is bit for bit the same, alone or beside
-                others. More is faster and moves a few pixels by a level of 255: kernels round differently by batch size.
+                others. More is faster and moves a few pixels by a level of 255, since kernels round differently.
             pad_batches: fill every batch to `max_batch_size`, so that all run the same kernels and pictures are
                 bit for bit the same again. A picture alone then takes as long as a full batch.
             max_steps, max_pixels: limits of what a request may ask for.

@@ -51,10 +51,9 @@ class AnyToAny:
             Every request's events in order, ending in `Done` or `Failed`; leaving the loop early cancels the rest.
         """
         events: asyncio.Queue[Event] = asyncio.Queue()
-        tasks = [
-            asyncio.create_task(_Reply(self, index, request, events.put_nowait).run())
-            for index, request in enumerate(requests)
-        ]
+        replies = [_Reply(self, index, request, events.put_nowait) for index, request in enumerate(requests)]
+        self.executor.in_flight.update(replies)
+        tasks = [asyncio.create_task(reply.run()) for reply in replies]
         unfinished = len(requests)
         try:
             while unfinished:
@@ -97,6 +96,7 @@ class _Reply:
             self.emit(Failed(self.index, failure))
         finally:
             deadline.cancel()
+            self.executor.in_flight.discard(self)
 
     def _expire(self) -> None:
         self.expired = True

@@ -81,7 +81,9 @@ class AnyGPT:
         from pipelines.stack import build_stack
 
         loaded = config if isinstance(config, StackConfig) else load_stack_config(config, overrides)
-        return cls(loaded, LocalExecutor(build_stack(loaded)))
+        stack = build_stack(loaded)
+        stack.backbone.backbone.fold()
+        return cls(loaded, LocalExecutor(stack))
 
     @classmethod
     def from_pretrained(cls, bundle: str | os.PathLike[str], overrides: Sequence[str] = ()) -> AnyGPT:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -121,7 +122,8 @@ class BackboneStage(nn.Module):
     def _length(self, segment: Segment) -> int:
         """Tokens of a segment; of a medium, as many as its projector may make."""
         if isinstance(segment, MediaSegment):
-            return self.input_projectors[segment.modality].num_tokens
+            projector = cast(InputProjector, self.input_projectors[segment.modality])
+            return projector.num_tokens
         return segment.group.size if isinstance(segment, SignalSegment) else len(segment.ids)
 
     def project(self, features: Sequence[ConversationFeatures]) -> list[dict[str, list[Tensor]]]:

@@ -21,6 +21,7 @@ from pipelines.error_line import error_line
 
 # typer keeps its usage errors to itself; all of them are of the class that `BadParameter` extends.
 UsageError = typer.BadParameter.__bases__[0]
+INTERRUPTED = 130
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)*=.*", re.DOTALL)
 
 app = typer.Typer(
@@ -279,8 +280,10 @@ def main() -> None:
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     try:
-        app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
-        code = 0
+        # typer turns an interrupt into this number; commands themselves return nothing.
+        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False) or 0
+        if code == INTERRUPTED:
+            fail("interrupted", code, debug=False)
     except UsageError as error:  # type: ignore[misc]
         code = fail(error.format_message(), 2, debug)
     except UserError as error:
@@ -288,7 +291,7 @@ def main() -> None:
     except AnyGPTError as error:
         code = fail(str(error), 1, debug)
     except (KeyboardInterrupt, typer.Abort):
-        code = fail("interrupted", 130, debug)
+        code = fail("interrupted", INTERRUPTED, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

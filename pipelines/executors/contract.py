@@ -16,10 +16,16 @@ ShouldStop = Callable[[], bool]
 
 
 class Executor(Protocol):
-    """Runs the three kinds of stage; every call may be batched with others behind the scenes."""
+    """Runs the three kinds of stage; every call may be batched with others behind the scenes.
+
+    Attributes:
+        in_flight: the requests being answered, as the pipeline keeps account of them; a batch need not wait for company
+            when there are no others.
+    """
 
     input_modalities: tuple[str, ...]
     output_modalities: tuple[str, ...]
+    in_flight: set[object]
 
     async def encode(self, modality: str, media: Sequence[Any]) -> tuple[Features, float]:
         """Features (media, T, D) and the seconds inside the encoder."""

@@ -25,6 +25,7 @@ class LocalExecutor:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
+        self.in_flight: set[object] = set()
         self.input_modalities = tuple(stack.encoders)
         self.output_modalities = tuple(stack.generators)
         self._encoders = {m: self._worker(f"encoders.{m}", self._encode_batch) for m in stack.encoders}
@@ -40,6 +41,7 @@ class LocalExecutor:
             max_batch_size=placed.max_batch_size,
             max_queue=placed.max_queue,
             max_wait_s=placed.max_wait_s,
+            requests=lambda: len(self.in_flight),
             retry_alone=retry_alone,
         )
 
@@ -53,9 +55,8 @@ class LocalExecutor:
         if modality not in self._encoders:
             known = ", ".join(self._encoders) or "nothing else"
             raise RequestError(f"conversation: {modality} given, but this stack only takes in: text, {known}")
-        jobs = [Job((modality, medium)) for medium in media]
-        results = [asyncio.wrap_future(self._encoders[modality].submit(job)) for job in jobs]
-        parts = await asyncio.gather(*results)
+        jobs = [Job((modality, medium), request=media) for medium in media]
+        parts = await asyncio.gather(*map(asyncio.wrap_future, self._encoders[modality].submit_all(jobs)))
         tokens = torch.cat([features.tokens for features, _ in parts])
         valid_mask = torch.cat([features.valid_mask for features, _ in parts])
         return Features(tokens, valid_mask), max(seconds for _, seconds in parts)
@@ -121,7 +122,7 @@ class LocalExecutor:
         def emit(step: tuple[int, int]) -> None:
             loop.call_soon_threadsafe(on_step, *step)
 
-        job = Job((generator, conditioning, options), key, emit, should_stop)
+        job = Job((generator, conditioning, options), key, emit=emit, should_stop=should_stop)
         return await asyncio.wrap_future(self._generators[modality].submit(job))
 
     def _generate_batch(self, jobs: list[Job]) -> list[Any]:

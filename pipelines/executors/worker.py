@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ class Job:
     Attributes:
         payload: what the stage needs.
         key: only jobs with equal keys share a batch.
+        request: whose job it is; jobs of one request come together.
         emit: called from the worker's thread with whatever the stage reports on the way.
         should_stop: True where nobody waits for the result any more.
         result: set by the worker: (value, seconds inside the stage), or an exception.
@@ -26,6 +28,7 @@ class Job:
 
     payload: Any
     key: Hashable = None
+    request: object = field(default_factory=object)
     emit: Callable[[Any], None] = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
     result: Future[Any] = field(default_factory=Future)
@@ -41,6 +44,7 @@ class Worker:
         run_batch: takes jobs with equal keys and returns one value for each; an exception as a value fails that job.
         max_batch_size, max_queue: limits.
         max_wait_s: how long an incomplete batch waits for company.
+        requests: how many requests may have a job here; a batch waits for no more than these. None: nobody knows.
         retry_alone: run the jobs of a batch that fails one by one, so that a bad one costs only itself; for stages
             whose jobs may be run twice.
     """
@@ -53,6 +57,7 @@ class Worker:
         max_batch_size: int,
         max_queue: int,
         max_wait_s: float,
+        requests: Callable[[], int] | None = None,
         retry_alone: bool = False,
     ) -> None:
         self.name = name
@@ -60,6 +65,7 @@ class Worker:
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
         self._max_wait_s = max_wait_s
+        self._requests = requests
         self._retry_alone = retry_alone
         self._waiting: list[Job] = []
         self._changed = threading.Condition()
@@ -68,7 +74,11 @@ class Worker:
         self._thread.start()
 
     def submit(self, job: Job) -> Future[Any]:
-        """Queue a job.
+        """Queue a job; see `submit_all`."""
+        return self.submit_all([job])[0]
+
+    def submit_all(self, jobs: Sequence[Job]) -> list[Future[Any]]:
+        """Queue jobs at once, all of them or none.
 
         Raises:
             StageError: if the queue is full or the worker is closed.
@@ -76,13 +86,13 @@ class Worker:
         with self._changed:
             if self._closed:
                 raise StageError(self.name, "is closed")
-            if len(self._waiting) >= self._max_queue:
-                raise StageError(
-                    self.name, f"{len(self._waiting)} jobs are waiting, which is the limit; try again later"
-                )
-            self._waiting.append(job)
+            if len(self._waiting) + len(jobs) > self._max_queue:
+                full = len(self._waiting) >= self._max_queue
+                limit = "which is the limit" if full else f"{len(jobs)} more are over the limit of {self._max_queue}"
+                raise StageError(self.name, f"{len(self._waiting)} jobs are waiting, {limit}; try again later")
+            self._waiting += jobs
             self._changed.notify()
-        return job.result
+        return [job.result for job in jobs]
 
     def close(self) -> None:
         """Refuse new jobs, fail the waiting ones, and let the running batch end."""
@@ -129,7 +139,7 @@ class Worker:
             if self._closed:
                 return None
             deadline = time.perf_counter() + self._max_wait_s
-            while len(self._compatible()) < self._max_batch_size and not self._closed:
+            while len(self._compatible()) < self._max_batch_size and self._may_get_company():
                 left = deadline - time.perf_counter()
                 if left <= 0 or not self._changed.wait(left):
                     break
@@ -137,6 +147,10 @@ class Worker:
             chosen = set(map(id, batch))
             self._waiting = [job for job in self._waiting if id(job) not in chosen]
             return batch or None if self._closed else batch
+
+    def _may_get_company(self) -> bool:
+        known = self._requests() if self._requests is not None else math.inf
+        return not self._closed and len({id(job.request) for job in self._waiting}) < known
 
     def _compatible(self) -> list[Job]:
         if not self._waiting:

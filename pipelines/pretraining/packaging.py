@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def package_parts(parts: Path, weights: Path) -> None:
     AutoTokenizer.from_pretrained(parts / "language_model").save_pretrained(weights / "language_model")
     pipeline = StableDiffusionPipeline.from_pretrained(parts / "stable_diffusion", torch_dtype=torch.float16)
     pipeline.save_pretrained(weights / "stable_diffusion")
+    for file in weights.rglob("*.json"):
+        forget_origin(file)
+
+
+def forget_origin(file: Path) -> None:
+    """Take out of a JSON config where on this machine the weights came from."""
+    values = json.loads(file.read_text(encoding="utf-8"))
+    if isinstance(values, dict) and values.pop("_name_or_path", None):
+        file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def package_adapters(bundle: Path, weights: Path) -> None:

@@ -206,7 +206,8 @@ class Loop:
         if threading.current_thread() is not threading.main_thread():
             return {}
         # What was not installed from Python (None) could not be put back, so it is left alone.
-        previous = {n: h for n in (signal.SIGINT, signal.SIGTERM) if (h := signal.getsignal(n)) is not None}
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous: dict[int, Any] = {n: handler for n in numbers if (handler := signal.getsignal(n)) is not None}
         for number in previous:
             signal.signal(number, request_stop)
         return previous

@@ -111,6 +111,16 @@ def test_larger_batches_stay_within_one_level(folder: Path, generator: StableDif
         assert np.abs(np.asarray(first).astype(int) - np.asarray(second).astype(int)).max() <= 1
 
 
+def test_padded_batches_are_bit_for_bit_the_same_alone_or_together(folder: Path) -> None:
+    padded = load(folder, max_batch_size=4, pad_batches=True)
+    conditioning = padded.encode_prompt(["a red dog", "a cat", "a dog", "a red cat", "a cat"])
+    options = [GenerationOptions(seed=seed) for seed in range(5)]
+    together = padded.generate(conditioning, options)
+    for item in reversed(range(5)):
+        (alone,) = padded.generate({"prompt_embeds": conditioning["prompt_embeds"][[item]]}, [options[item]])
+        assert np.array_equal(alone, together[item])
+
+
 def test_compatibility_key_fills_in_the_defaults(generator: StableDiffusionGenerator) -> None:
     key = generator.compatibility_key
     explicit = GenerationOptions(seed=9, steps=3, guidance=3.0, width_px=SIZE_PX, height_px=SIZE_PX)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from anygpt.config import StackConfig
+from anygpt.config import StackConfig, save_config
 from anygpt.world.images import render_image
 from anygpt.world.scenes import Scene
 from pipelines.assistant import AnyGPT
@@ -19,6 +20,14 @@ def model(random_config: StackConfig) -> Iterator[AnyGPT]:
     torch.manual_seed(0)
     with AnyGPT.from_config(random_config) as assistant:
         yield assistant
+
+
+@pytest.fixture(scope="session")
+def stack_file(random_config: StackConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The untrained stack's config as a YAML file."""
+    path = tmp_path_factory.mktemp("stack") / "random.yaml"
+    save_config(random_config, path)
+    return path
 
 
 @pytest.fixture

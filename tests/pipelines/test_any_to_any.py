@@ -202,7 +202,7 @@ def test_run_failing_language_model_fails_the_request_and_the_next_one_is_answer
         (ask(MediumRef("audio"), "x"), "audio given, but this stack only takes in: text, image"),
         (ask("x", sampling=SamplingOptions(modalities=("audio",))), "audio given, but this stack only produces: text"),
         (ask("x", sampling=IMAGE, steps=100_000), "steps: 100000 given, expected at most max_steps=200"),
-        (ask("x", sampling=IMAGE, width_px=33), "width_px: 33 given, expected a multiple of 8"),
+        (ask("x", sampling=IMAGE, width_px=33), "width_px: 33 given, expected a multiple of 16"),
     ],
 )
 def test_run_refuses_what_is_over_a_limit(model, request_, message):
@@ -274,7 +274,7 @@ def test_run_leaving_the_iteration_early_cancels_every_request(model):
         await events.aclose()
         return len(asyncio.all_tasks())
 
-    assert asyncio.run(asyncio.wait_for(leave(), WAIT_S)) == 1
+    assert asyncio.run(leave()) == 1
     assert all(request.cancel.is_set() for request in requests)
     assert kinds(answer(model, [ask("Hello")])[0]) == ["TextDelta", "Done"]
 

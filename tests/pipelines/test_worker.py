@@ -91,6 +91,27 @@ def test_worker_runs_an_incomplete_batch_when_nobody_comes(stage, start):
     assert value(start(max_batch_size=9, max_wait_s=0.01).submit(Job(1))) == 2
 
 
+def test_worker_waits_for_no_more_than_there_are_requests(stage, start):
+    worker = start(max_batch_size=9, max_wait_s=WAIT_S, requests=lambda: 2)
+    results = [worker.submit(Job(1)), worker.submit(Job(2))]
+    assert [value(result) for result in results] == [2, 4]
+    assert stage.batches == [[1, 2]]
+
+
+def test_worker_takes_the_jobs_of_one_request_together(stage, start):
+    worker = start(max_batch_size=9, max_wait_s=WAIT_S, requests=lambda: 1)
+    results = worker.submit_all([Job(number, request="a") for number in (1, 2, 3)])
+    assert [value(result) for result in results] == [2, 4, 6]
+    assert stage.batches == [[1, 2, 3]]
+
+
+def test_worker_refuses_all_jobs_of_a_request_that_are_over_the_limit_together(stage, start):
+    worker = start(max_queue=2)
+    with pytest.raises(StageError, match="0 jobs are waiting, 3 more are over the limit of 2; try again later"):
+        worker.submit_all([Job(number) for number in (1, 2, 3)])
+    assert stage.batches == []
+
+
 def test_worker_batches_equal_keys_alone_and_skips_past_a_mismatched_head(stage, start):
     worker = start()
     held(stage, worker)

@@ -1,0 +1,1 @@
+"""Measured speed: `python -m benchmarks` (or `make bench`) prints every figure with its definition."""

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import random
+import re
+import string
+
+import pytest
+
+from anygpt.world.oracle import read_text
+from anygpt.world.phrases import (
+    CENTRE_PLACES,
+    FAMILIES,
+    HELD_OUT,
+    ROW_WORDS,
+    SIZE_WORDS,
+    TRAIN,
+    caption,
+    paraphrase,
+    place,
+    request,
+    templates,
+    value_phrase,
+    vary_manner,
+)
+from anygpt.world.scenes import ALL_SCENES, ATTRIBUTES, POSITIONS, Scene
+
+SLOTS = {"draw": {"scene"}, "say": {"scene"}, **{f"edit_{attribute}": {"value"} for attribute in ATTRIBUTES}}
+
+
+def plain(template: str) -> str:
+    """Lower case, without punctuation; slots stay apart from words."""
+    text = template.lower().replace("{", " slot").replace("}", " ")
+    return " ".join(re.sub(f"[{re.escape(string.punctuation)}]", " ", text).split())
+
+
+# Templates
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_40_templates_for_training_and_10_held_out(family):
+    assert len(templates(family, "train")) >= 40
+    assert len(templates(family, "held_out")) >= 10
+
+
+def test_families_cover_all_lists():
+    parts = [part for parts in FAMILIES.values() for part in parts]
+    assert sorted(parts) == sorted(TRAIN) == sorted(HELD_OUT)
+
+
+def test_splits_do_not_overlap():
+    train, held_out = ({plain(t) for part in lists.values() for t in part} for lists in (TRAIN, HELD_OUT))
+    assert not train & held_out
+
+
+@pytest.mark.parametrize("part", TRAIN)
+def test_templates_have_their_slots_and_no_others(part):
+    for template in (*TRAIN[part], *HELD_OUT[part]):
+        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        assert fields == sorted(SLOTS.get(part, set())), template
+        assert template == template.strip()
+
+
+@pytest.mark.parametrize("part", TRAIN)
+def test_templates_of_a_list_differ_by_more_than_punctuation(part):
+    for lists in (TRAIN, HELD_OUT):
+        assert len({plain(template) for template in lists[part]}) == len(lists[part])
+
+
+# Scenes in words
+
+
+def test_caption_says_every_scene_and_no_two_alike():
+    assert len({caption(scene) for scene in ALL_SCENES}) == len(ALL_SCENES)
+    assert caption(Scene("star", "blue", "small", "top left")) == "a small blue star at the top left"
+    assert all(read_text(caption(scene)).matches(scene) for scene in ALL_SCENES)
+
+
+def test_paraphrase_says_shape_and_colour_in_the_worlds_own_words():
+    rng = random.Random(0)
+    for scene in ALL_SCENES:
+        for _ in range(5):
+            assert read_text(paraphrase(scene, rng)).matches(scene, ("shape", "colour"))
+
+
+def test_paraphrase_says_size_and_position_in_words_that_mean_them():
+    """`read_text` knows the canonical words alone, so synonyms are put back first."""
+    canonical = {word: size for size, words in SIZE_WORDS.items() for word in words}
+    canonical |= {word: row for row, words in ROW_WORDS.items() for word in words}
+    canonical |= {"middle": "center", "centre": "center"}
+    words = re.compile(rf"\b({'|'.join(canonical)})\b")
+    rng = random.Random(1)
+    for scene in ALL_SCENES:
+        for _ in range(5):
+            said = paraphrase(scene, rng)
+            assert read_text(words.sub(lambda match: canonical[match[0]], said)).matches(scene), said
+
+
+def test_paraphrase_has_many_forms_and_uses_every_synonym():
+    rng = random.Random(2)
+    said = {paraphrase(Scene("star", "blue", size, "top left"), rng) for size in SIZE_WORDS for _ in range(2000)}
+    assert len(said) > 150
+    text = " ".join(said)
+    assert all(re.search(rf"\b{word}\b", text) for words in SIZE_WORDS.values() for word in words)
+    assert all(re.search(rf"\b{word}\b", text) for word in ROW_WORDS["top"])
+
+
+@pytest.mark.parametrize("omit", [("size",), ("position",), ("colour",), ("size", "position"), tuple(ATTRIBUTES)[1:]])
+def test_paraphrase_leaves_out_what_it_should(omit):
+    rng = random.Random(3)
+    for scene in ALL_SCENES:
+        said = paraphrase(scene, rng, frozenset(omit))
+        reading = read_text(said)
+        assert all(reading.get(attribute) is None for attribute in omit), said
+        assert reading.shape == scene.shape
+        assert not any(re.search(rf"\b{word}\b", said) for word in SIZE_WORDS[scene.size]) or "size" not in omit
+
+
+@pytest.mark.parametrize("omit", [(), ("size",), ("position",), ("colour",), ("size", "position")])
+def test_paraphrase_is_well_formed(omit):
+    rng = random.Random(4)
+    for scene in ALL_SCENES:
+        said = paraphrase(scene, rng, frozenset(omit))
+        assert said == " ".join(said.split())
+        assert not said.endswith(",")
+        assert " ," not in said
+        assert ",," not in said
+
+
+# Places and values
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_place_is_canonical_or_one_of_its_ways(position):
+    rng = random.Random(5)
+    assert place(position) == f"at the {position}"
+    said = {place(position, rng) for _ in range(200)}
+    if position == "center":
+        assert said == set(CENTRE_PLACES)
+    else:
+        assert len(said) >= 4
+        column = position.split()[-1]
+        assert all(re.search(rf"\b{column}\b", phrase) for phrase in said)
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_value_phrase_says_the_value(attribute):
+    rng = random.Random(6)
+    for value in ATTRIBUTES[attribute]:
+        said = {value_phrase(attribute, value, rng) for _ in range(200)}
+        if attribute == "size":
+            assert said == set(SIZE_WORDS[value])
+        elif attribute == "position":
+            assert any(phrase.startswith("to the ") for phrase in said)
+            assert any(phrase.startswith(("at the ", "in the ")) for phrase in said)
+        else:
+            assert said == {value}
+
+
+# Requests
+
+
+def test_request_held_out_is_exactly_a_template():
+    rng = random.Random(7)
+    assert {request("describe", "held_out", rng) for _ in range(300)} == set(HELD_OUT["describe"])
+
+
+def test_request_fills_slots_and_begins_with_a_capital():
+    rng = random.Random(8)
+    for _ in range(300):
+        said = request("draw", "held_out", rng, scene="at the top a red star")
+        assert "at the top a red star" in said.lower()
+        assert said[0].isupper()
+        assert "{" not in said
+
+
+def test_vary_manner_keeps_every_word():
+    rng = random.Random(9)
+    varied = {vary_manner("Draw a Red star at the top.", rng) for _ in range(500)}
+    assert len(varied) > 30
+    assert all("draw a red star at the top" in said.lower() for said in varied)
+    assert all(said == said.strip() for said in varied)

@@ -1,0 +1,241 @@
+"""The scorer, shown assistants that are always right and always wrong: it must be able to tell them apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from anygpt.errors import RequestError
+from anygpt.events import Usage
+from anygpt.messages import Message
+from anygpt.world.dialogues import answer
+from anygpt.world.images import render_image
+from anygpt.world.oracle import Reading
+from anygpt.world.phrases import caption
+from anygpt.world.scenes import ATTRIBUTES, Scene
+from pipelines.assistant import Reply
+from pipelines.evaluation import matrix
+from pipelines.evaluation.matrix import Report, Score, cell_name, read_reply, run_matrix, run_trials, write_report
+from pipelines.evaluation.picture import draw_matrix
+from pipelines.evaluation.trials import CELLS, EXTRAS, Trial, make_trials
+
+NAMES = [cell_name(*cell) for cell in CELLS] + list(EXTRAS)
+TRIALS = 8
+ANY_SCENE = Scene("circle", "red", "large", "center")
+
+
+def reply_of(*parts: Any, conversation: Sequence[Message] = ()) -> Reply:
+    said = (*conversation, Message("assistant", list(parts)))
+    return Reply(parts, said, (), "stop", Usage(1, 1), {"total": 0.0})
+
+
+class Oracle:
+    """An assistant that knows the trials: its last reply shows what `wanted` makes of the expected values."""
+
+    def __init__(self, wanted: Callable[[Mapping[str, str]], Mapping[str, str]]) -> None:
+        self.wanted = wanted
+        self.trials: list[Trial] = []
+        self.config = SimpleNamespace(name="oracle")
+        self.executor = SimpleNamespace(input_modalities=("image",), output_modalities=("image",))
+        self.seeds: list[int] = []
+
+    def chat_batch(self, messages: Any, *, histories: Any, seeds: Any) -> list[Reply]:
+        self.seeds += seeds
+        return [self._reply(list(m), list(history)) for m, history in zip(messages, histories, strict=True)]
+
+    def _reply(self, message: list[Any], history: list[Message]) -> Reply:
+        conversation = [*history, Message("user", message)]
+        asked = tuple(turn.parts for turn in conversation if turn.role == "user")
+        trial = next(trial for trial in self.trials if trial.messages[: len(asked)] == asked)
+        if len(asked) < len(trial.messages):
+            return reply_of("Now.", conversation=conversation)
+        values = self.wanted(trial.expected)
+        scene = ANY_SCENE
+        for attribute, value in values.items():
+            scene = scene.changed(attribute, value)
+        if trial.output == "image":
+            return reply_of("Here.", render_image(scene), conversation=conversation)
+        said = caption(scene) if len(values) == 4 else " ".join(answer(attribute, scene) for attribute in values)
+        return reply_of(said, conversation=conversation)
+
+
+def right(expected: Mapping[str, str]) -> Mapping[str, str]:
+    return expected
+
+
+def wrong(expected: Mapping[str, str]) -> Mapping[str, str]:
+    """Another value for everything."""
+    return {name: next(v for v in ATTRIBUTES[name] if v != value) for name, value in expected.items()}
+
+
+def wrong_in_size(expected: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: wrong(expected)[name] if name == "size" else value for name, value in expected.items()}
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
+    """Run the matrix on an assistant that is told of every trial."""
+
+    def run(model: Oracle, **options: Any) -> Report:
+        def noted(*arguments: Any) -> list[Trial]:
+            made = make_trials(*arguments)
+            model.trials += made
+            return made
+
+        with monkeypatch.context() as patched:
+            patched.setattr(matrix, "make_trials", noted)
+            return run_matrix(model, **{"trials": TRIALS, **options})
+
+    return run
+
+
+def test_matrix_scores_a_perfect_assistant_1(measured):
+    report = measured(Oracle(right))
+    assert list(report.seen) == list(report.unseen) == NAMES
+    for score in (*report.seen.values(), *report.unseen.values()):
+        assert (score.trials, score.passed, score.rate, score.failures) == (TRIALS, TRIALS, 1.0, [])
+        assert all(good == asked for good, asked in score.attributes.values())
+    assert report.mean() == report.mean(unseen=True) == 1.0
+
+
+def test_matrix_scores_a_wrong_assistant_0(measured):
+    report = measured(Oracle(wrong))
+    for score in (*report.seen.values(), *report.unseen.values()):
+        assert (score.trials, score.passed, score.rate) == (TRIALS, 0, 0.0)
+        assert all(good == 0 < asked for good, asked in score.attributes.values())
+        assert len(score.failures) == TRIALS
+    assert report.mean() == report.mean(unseen=True) == 0.0
+
+
+def test_matrix_one_wrong_attribute_fails_the_trial_and_is_counted_alone(measured):
+    report = measured(Oracle(wrong_in_size))
+    score = report.seen["image→text"]
+    assert score.rate == 0.0
+    assert score.attributes == {
+        "shape": (TRIALS, TRIALS), "colour": (TRIALS, TRIALS), "size": (0, TRIALS), "position": (TRIALS, TRIALS),
+    }  # fmt: skip
+    questions = report.seen["questions about a picture"]
+    good, asked = questions.attributes["size"]
+    assert (good, questions.passed) == (0, TRIALS - asked)
+    assert 0 < asked < TRIALS
+
+
+def test_matrix_counts_the_same_trials_for_the_same_seed_alone(measured):
+    failures = [measured(Oracle(wrong), seed=seed).seen["image→image"].failures for seed in (0, 0, 1)]
+    assert failures[0] == failures[1] != failures[2]
+
+
+def test_matrix_batches_have_seeds_of_their_own(measured):
+    model = Oracle(right)
+    measured(model, trials=20)
+    assert sorted(set(model.seeds)) == list(range(20))  # more than one batch holds
+
+
+def test_matrix_leaves_out_what_the_stack_cannot_do(measured):
+    model = Oracle(right)
+    model.executor.input_modalities = ()
+    report = measured(model)
+    assert list(report.seen) == ["text→text", "text→image"]
+    assert report.mean() == 1.0
+    model.executor.output_modalities = ()
+    assert list(measured(model).seen) == ["text→text"]
+
+
+@pytest.mark.parametrize("trials", [0, -1])
+def test_matrix_needs_a_trial(trials):
+    with pytest.raises(RequestError, match=f"trials: {trials} given, expected at least 1"):
+        run_matrix(Oracle(right), trials=trials)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (),
+        ("A large red circle at the center.",),
+        (render_image(ANY_SCENE), render_image(ANY_SCENE)),
+        (Image.new("RGB", (64, 64)),),
+        (Image.effect_noise((64, 64), 90).convert("RGB"),),
+    ],
+    ids=["nothing", "words", "two pictures", "black", "noise"],
+)
+def test_replies_without_exactly_one_readable_picture_read_as_nothing(parts):
+    assert read_reply(reply_of(*parts), "image") == Reading()
+
+
+def test_replies_are_read_in_the_modality_that_is_asked_for():
+    both = reply_of("a small blue star at the top", render_image(ANY_SCENE))
+    assert read_reply(both, "text").matches(Scene("star", "blue", "small", "top"))
+    assert read_reply(both, "image").matches(ANY_SCENE)
+
+
+def test_trials_hold_their_conversations_with_the_models_own_replies():
+    trial = Trial((("one",), ("two",), ("three",)), "text", {"colour": "red"})
+    short = Trial((("alone",),), "text", {"colour": "red"})
+    heard: list[list[str]] = []
+
+    class Listener:
+        def chat_batch(self, messages: Any, *, histories: Any, seeds: Any) -> list[Reply]:
+            heard.append([message[0] for message in messages])
+            return [
+                reply_of(f"{len(history)} red", conversation=[*history, Message("user", message)])
+                for message, history in zip(messages, histories, strict=True)
+            ]
+
+    score = run_trials(Listener(), [trial, short])
+    assert heard == [["one", "alone"], ["two"], ["three"]]
+    assert (score.trials, score.passed) == (2, 2)
+
+
+def test_score_failures_say_what_went_wrong():
+    score = Score()
+    picture = render_image(ANY_SCENE)
+    score.add(Trial(((picture, "What?"),), "text", {"colour": "red"}), Reading(colour="blue"), reply_of("It is blue."))
+    assert score.failures == [
+        "<image> What? → 'It is blue.', expected {'colour': 'red'}, read {'colour': 'blue'}",
+    ]
+
+
+def test_report_table_shows_rates_and_wrong_attributes(measured):
+    lines = str(measured(Oracle(wrong_in_size))).splitlines()
+    assert lines[0].split() == ["seen", "unseen", "wrong", "attributes", "(seen;", "unseen)"]
+    row = next(line for line in lines if line.startswith("image→text"))
+    assert row.split()[1:] == ["0.00", "0.00", "size", f"{TRIALS}/{TRIALS};", "size", f"{TRIALS}/{TRIALS}"]
+    assert len(lines) == len(NAMES) + 3
+    assert lines[-2].split()[:4] == ["mean", "of", "the", "cells"]
+    assert lines[-1] == f"stack oracle, {TRIALS} trials a cell, held_out phrasing, seed 0"
+    assert "none; none" in str(measured(Oracle(right)))
+
+
+def test_report_is_written_as_json_and_picture(measured, tmp_path):
+    report = measured(Oracle(wrong_in_size))
+    write_report(report, tmp_path / "new" / "folder")
+    values = json.loads((tmp_path / "new" / "folder" / "matrix.json").read_text(encoding="utf-8"))
+    assert set(values) == {"stack", "trials", "seed", "phrasing", "seen", "unseen", "mean_seen", "mean_unseen"}
+    assert (values["stack"], values["trials"], values["mean_seen"]) == ("oracle", TRIALS, report.mean())
+    assert list(values["seen"]) == NAMES
+    cell = values["unseen"]["image→text"]
+    assert set(cell) == {"trials", "passed", "rate", "attributes", "failures"}
+    assert (cell["rate"], cell["attributes"]["size"], cell["attributes"]["shape"]) == (
+        0.0, [0, TRIALS], [TRIALS, TRIALS],
+    )  # fmt: skip
+    with Image.open(tmp_path / "new" / "folder" / "matrix.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_matrix_picture_is_greener_where_rates_are_higher():
+    cells = {("text", "text"): (1.0, 0.5), ("text", "image"): (0.4, 0.0)}
+    picture = draw_matrix(cells)
+    good, bad = picture.getpixel((104, 54)), picture.getpixel((234, 54))
+    assert good == (130, 210, 150)
+    assert bad == (255, 255, 255)
+
+
+def test_matrix_runs_on_the_real_stack(model):
+    report = run_matrix(model, trials=1)
+    assert list(report.seen) == NAMES
+    assert all(score.trials == 1 for score in (*report.seen.values(), *report.unseen.values()))

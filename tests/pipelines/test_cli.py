@@ -1,0 +1,524 @@
+"""The command line: what it prints, what it writes, and that everything wrong is one line and the right exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from anygpt.world.images import render_image
+from anygpt.world.scenes import Scene
+from pipelines import cli
+from pipelines.assistant import AnyGPT
+
+COMMANDS = [
+    [], ["generate"], ["chat"], ["train"], ["pretrain"], ["eval"], ["eval", "matrix"],
+    ["world"], ["world", "draw"], ["world", "read"],
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with good, broken and hostile files."""
+    monkeypatch.chdir(tmp_path)
+    render_image(Scene("star", "red")).save("star.png")
+    star = Path("star.png").read_bytes()
+    Path("empty.png").write_bytes(b"")
+    Path("cut.png").write_bytes(star[:70])
+    Path("text.png").write_text("no picture", encoding="utf-8")
+    Path("bomb.png").write_bytes(huge_png())
+    Path("folder.png").mkdir()
+    Path("file").write_text("x", encoding="utf-8")
+    Path("list.yaml").write_text("[1, 2]", encoding="utf-8")
+    Path("scalar.yaml").write_text("just words", encoding="utf-8")
+    Path("empty.yaml").write_text("", encoding="utf-8")
+    Path("broken.yaml").write_text("name: [unclosed\nmore: }", encoding="utf-8")
+    Path("binary.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    Path("deep.yaml").write_text("[" * 5000, encoding="utf-8")
+    Path("unknown.yaml").write_text("name: x\nencodres: {}\n", encoding="utf-8")
+    Path("wrong.yaml").write_text("name: x\nlimits: {max_media: many}\n", encoding="utf-8")
+    Path("bundle").mkdir()
+    return tmp_path
+
+
+def huge_png() -> bytes:
+    """A picture of 60,000 x 60,000 pixels in a hundred bytes, so it says."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = (60_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process."""
+
+    def run(*arguments: Any, stdin: str = "") -> Ended:
+        monkeypatch.setattr(sys, "argv", ["anygpt", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Ended(ended.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def loaded(model: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> AnyGPT:
+    """The command line finds this stack whatever config it is told."""
+    monkeypatch.setattr(cli, "load_model", lambda config, overrides: nullcontext(model))
+    return model
+
+
+def check_refused(ended: Ended, message: str, folder: Path, before: set[Path]) -> None:
+    lines = ended.err.splitlines()
+    assert (ended.code, ended.out, len(lines)) == (2, "", 1), ended
+    assert lines[0].startswith("anygpt: error: ")
+    assert message in lines[0]
+    assert len(lines[0]) < 1200
+    assert set(folder.rglob("*")) == before, "something was written"
+
+
+# What is refused
+
+GENERATE = [
+    ([], "nothing was asked: give a prompt or a medium"),
+    ([""], "nothing was asked"),
+    (["Draw", "it"], "argument: 'it' given after the prompt, expected key.path=value; quote the prompt"),
+    (["x", "--nonsense"], "No such option"),
+    (["x", "--seed"], "--seed"),
+    (["x", "--seed", "-1"], "--seed"),
+    (["x", "--seed", str(2**63)], "--seed"),
+    (["x", "--seed", "9" * 5000], "--seed"),
+    (["x", "--seed", "1.5"], "--seed"),
+    (["x", "--seed", "abc"], "--seed"),
+    (["x", "--temperature", "nan"], "temperature: nan given, expected 0 to 10"),
+    (["x", "--temperature", "inf"], "temperature: inf given"),
+    (["x", "--temperature", "-1"], "temperature: -1.0 given"),
+    (["x", "--temperature", "hot"], "--temperature"),
+    (["x", "--guidance", "nan"], "guidance: nan given, expected 0 to 100"),
+    (["x", "--guidance", "-0.5"], "guidance: -0.5 given"),
+    (["x", "--steps", "0"], "steps: 0 given, expected at least 1"),
+    (["x", "--steps", "-5"], "steps: -5 given"),
+    (["x", "--max-tokens", "0"], "max_tokens: 0 given, expected at least 1"),
+    (["x", "--max-tokens", "1e9"], "--max-tokens"),
+    (["x", "--modalities", ""], "modalities: '' given, expected some of text, image, audio, video"),
+    (["x", "--modalities", "smell"], "modalities: 'smell' given"),
+    (["x", "--modalities", "text,,image"], "modalities: 'text', '', 'image' given"),
+    (["x", "--modalities", "points"], "modalities: 'points' given"),
+    (["x", "--image", "missing.png"], "image 'missing.png': no such file"),
+    (["x", "--image", "folder.png"], "image 'folder.png': a folder given"),
+    (["x", "--image", "empty.png"], "image 'empty.png': empty, 0 bytes given"),
+    (["x", "--image", "cut.png"], "image 'cut.png': damaged, cut off"),
+    (["x", "--image", "text.png"], "image 'text.png': not an image that can be decoded"),
+    (["x", "--image", "bomb.png"], "image 'bomb.png': too large"),
+    (["x", "--image", "/dev/zero"], "a pipe, socket or device given"),
+    (["x", "--image", "y" * 5000], "file name too long"),
+    (["x", "--image", "star.png", "--image", "cut.png"], "image 'cut.png'"),
+    (["x", "--image", "a\nb\x1b[2J.png"], "no such file"),
+    (["x", "--out", "file"], "--out: 'file' given, but 'file' is a file; give a folder"),
+    (["x", "--out", "file/below"], "but"),
+    (["x", "--out", "z" * 300], "which is no path"),
+    (["x", "--config", "nonsense"], "config: no config is called 'nonsense'; there are: "),
+    (["x", "--config", "missing.yaml"], "config: no file 'missing.yaml'; give a YAML file or one of: "),
+    (["x", "--config", "c" * 5000], "config: no config is called"),
+    (["x", "--config", "bundle"], "config: no file 'bundle'"),
+    (["x", "--config", "broken.yaml"], "broken.yaml is not readable YAML"),
+    (["x", "--config", "binary.yaml"], "binary.yaml is not readable YAML"),
+    (["x", "--config", "scalar.yaml"], "just words: no such key; expected one of name, encoders"),
+    (["x", "--config", "deep.yaml"], "deep.yaml is not readable YAML"),
+    (["x", "--config", "list.yaml"], "list.yaml holds no keys, expected a mapping"),
+    (["x", "--config", "empty.yaml"], "name: a value is missing; set it"),
+    (["x", "--config", "unknown.yaml"], "encodres: no such key; expected one of name, encoders, projectors"),
+    (["x", "--config", "wrong.yaml"], "limits.max_media: Value 'many' of type 'str' could not be converted to Integer"),
+    (["x", "nope.key=1"], "nope: no such key; expected one of name, encoders"),
+    (["x", "limits.max_media=many"], "limits.max_media: Value 'many'"),
+    (["x", "limits.timeout_s=nan"], "limits.timeout_s: nan given, expected a finite number of more than 0"),
+    (["x", "limits.timeout_s=inf"], "limits.timeout_s: inf given"),
+    (["x", "limits.image.max_bytes=-1"], "limits.image.max_bytes: -1 given, expected a whole number of at least 1"),
+    (["x", "placement.backbone.max_batch_size=0"], "placement.backbone.max_batch_size: 0 given, expected at least 1"),
+    (["x", "placement.encoders.image.dtype=int3"], "placement.encoders.image.dtype: 'int3' given, expected float32"),
+    (["x", "placement.encoders.smell.device=cpu"], "placement: no stage 'encoders.smell' in this stack; there are: "),
+    (["x", "name=${nope}"], "Interpolation key 'nope' not found"),
+    (["x", "name=${oc.env:HOME}"], "'${oc.env:HOME}' given, expected no resolver"),
+    (["x", "name={"], "override: 'name={' cannot be applied"),
+    (["x", "backbone.signal_tokens=5"], "backbone.signal_tokens: 5 given, expected modality: number of tokens"),
+    (["x", "backbone.signal_tokens.audio=4"], "backbone.signal_tokens.audio is given without generators.audio"),
+    (["x", "encoders.audio.name=whisper"], "encoders.audio is given without projectors.input.audio"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), GENERATE, ids=lambda value: str(value)[:50])
+def test_generate_refuses_in_one_line_before_anything_is_loaded(run, folder, monkeypatch, arguments, message):
+    monkeypatch.setattr(cli, "quiet_libraries", lambda: pytest.fail("the libraries are loaded already"))
+    before = set(folder.rglob("*"))
+    check_refused(run("generate", *arguments), message, folder, before)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["encoders.image.name=nope"], "no encoder is called 'nope'; there are: clip"),
+        (["encoders.image.pretrained=/no/such"], "/no/such"),
+        (["encoders.image.hidden_layer=99"], "hidden_layer=99"),
+        (["encoders.image.colour=blue"], "encoders.image.colour: no such key; expected one of pretrained, name"),
+        (["encoders.image=5"], "encoders.image: no name given; set encoders.image.name to one of clip"),
+        (["generators.image.guidance=nan"], "generators.image.guidance: nan given, expected 0 to 100"),
+        (["backbone.pretrained=/no/such"], "backbone.pretrained: '/no/such' cannot be loaded"),
+        (["backbone.lora.rank=0"], "backbone.lora.rank: 0 given, expected at least 1"),
+        (["backbone.lora.dropout=nan"], "backbone.lora.dropout: nan given, expected at least 0 and less than 1"),
+        (["backbone.max_tokens=-1"], "backbone.max_tokens: -1 given, expected at least 1"),
+        (["backbone.media_wrap=picture"], "backbone.media_wrap: 'picture' given, expected a text with {media} in it"),
+        (["backbone.media_wrap='{media}{media}'"], "expected a text with {media} in it, once"),
+        (["placement.backbone.device=warp"], "placement.backbone.device: 'warp' given, which cannot be used"),
+        (["adapters=/no/such"], "adapter bundle '/no/such': no such folder"),
+        (["adapters=bundle"], "config.yaml is missing, so this is no bundle or its saving was interrupted"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_generate_refuses_stacks_that_cannot_be_built(run, folder, stack_file, overrides, message):
+    before = set(folder.rglob("*"))
+    check_refused(run("generate", "x", "--config", stack_file, *overrides), message, folder, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["   "], "the last message is empty, expected text or a medium"),
+        (["\n\t"], "the last message is empty"),
+        (["x" * 200_000], "200000 characters given, expected at most 100000"),
+        (["word " * 5000], "tokens given, the context holds 1024; shorten it"),
+        (["\udcff\udcfe"], "text with half a character"),
+        (["x", "--modalities", "audio"], "audio given, but this stack only produces: text, image"),
+        (["x", "--modalities", "text,video"], "video given, but this stack only produces: text, image"),
+        (["x", "--steps", "100000"], "steps: 100000 given, expected at most max_steps=200"),
+        (["x", *["--image", "star.png"] * 33], "33 media given, expected at most 32"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_generate_refuses_requests_that_the_stack_cannot_answer(run, folder, loaded, arguments, message):
+    before = set(folder.rglob("*"))
+    check_refused(run("generate", *arguments), message, folder, before)
+
+
+def test_generate_holds_pictures_to_the_configured_limits(run, folder, stack_file):
+    before = set(folder.rglob("*"))
+    ended = run("generate", "x", "--image", "star.png", "--config", stack_file, "limits.image.max_side_px=63")
+    check_refused(ended, "64 x 64 pixels given, expected sides of at most 63", folder, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["eval"], "Missing command"),
+        (["world"], "Missing command"),
+        (["eval", "nonsense"], "No such command"),
+        (["chat", "Hello"], "override: 'Hello' given, expected key.path=value"),
+        (["chat", "--seed", "-1"], "--seed"),
+        (["chat", "--temperature", "nan"], "temperature: nan given"),
+        (["chat", "--modalities", "smell"], "modalities: 'smell' given"),
+        (["chat", "--out", "file"], "--out: 'file' given, but 'file' is a file"),
+        (["chat", "--config", "nonsense"], "config: no config is called 'nonsense'"),
+        (["train"], "Missing argument"),
+        (["train", "nonsense"], "stage: 'nonsense' given, expected align-input, align-output, instruct or a YAML file"),
+        (["train", "missing.yaml"], "config: no file 'missing.yaml'"),
+        (["train", "broken.yaml"], "broken.yaml is not readable YAML"),
+        (["train", "unknown.yaml"], "no such key; expected one of objective, stack"),
+        (["train", "instruct", "loop.learning_rate=nan"], "loop.learning_rate: nan given"),
+        (["train", "instruct", "loop.seed=-1"], "loop.seed: -1 given, expected 0 to"),
+        (["train", "instruct", "batch_size=0"], "batch_size: 0 given"),
+        (["train", "instruct", "precision=int1"], "precision"),
+        (["train", "instruct", "data=missing.jsonl"], "data: no file 'missing.jsonl'"),
+        (["train", "instruct", "data=file"], "data: file, line 1: Expecting value"),
+        (["train", "instruct", "stack=nonsense"], "config: no config is called 'nonsense'"),
+        (["train", "instruct", "--out", "file"], "--out: 'file' given, but 'file' is a file"),
+        (["eval", "matrix", "--trials", "0"], "--trials"),
+        (["eval", "matrix", "--trials", "many"], "--trials"),
+        (["eval", "matrix", "--phrasing", "odd"], "--phrasing"),
+        (["eval", "matrix", "--out", "file"], "--out: 'file' given"),
+        (["eval", "matrix", "--config", "nonsense"], "config: no config is called 'nonsense'"),
+        (["pretrain", "nonsense"], "part: 'nonsense' given, expected all, autoencoder"),
+        (["pretrain", "all", "--out", "file"], "--out: 'file' given"),
+        (["world", "draw", "a red thing"], "scene: 'a red thing' given, expected one shape and one colour"),
+        (["world", "draw", "a red star and a blue star"], "expected one shape and one colour"),
+        (["world", "draw", "a red star", "--seed", "-1"], "--seed"),
+        (["world", "draw", "a red star", "--out", "folder.png"], "a folder, pipe or device is there"),
+        (["world", "draw", "a red star", "--out", "no/such/folder.png"], "no such file or directory"),
+        (["world", "read", "missing.png"], "image 'missing.png': no such file"),
+        (["world", "read", "cut.png"], "image 'cut.png': damaged"),
+        (["world", "read"], "Missing argument"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_other_commands_refuse_in_one_line(run, folder, arguments, message):
+    before = set(folder.rglob("*"))
+    check_refused(run(*arguments), message, folder, before)
+
+
+# What works
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_is_there_for_every_command(run, command):
+    ended = run(*command, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert " ".join(ended.out.split()).startswith(" ".join(["Usage: anygpt", *command]))
+    assert "--help" in ended.out
+
+
+def test_no_arguments_show_the_help(run):
+    assert run() == run("--help")
+
+
+def test_generate_prints_the_text(run, folder, loaded):
+    before = set(folder.rglob("*"))
+    ended = run("generate", "Hello", "--modalities", "text")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == loaded.chat("Hello", modalities=["text"]).text + "\n"
+    assert set(folder.rglob("*")) == before
+
+
+def test_generate_saves_pictures_and_prints_where(run, folder, loaded):
+    ended = run("generate", "Hello", "--modalities", "image", "--out", "new/folder", "--seed", "3", "--steps", "1")
+    assert (ended.code, ended.err, ended.out) == (0, "", "new/folder/reply-1.png\n")
+    with Image.open(folder / "new" / "folder" / "reply-1.png") as picture:
+        assert (picture.format, picture.size) == ("PNG", (64, 64))
+
+
+def test_generate_prints_text_and_pictures(run, loaded, first_word_is_a_picture):
+    ended = run("generate", "Hello", "--image", "star.png")
+    assert ended.code == 0
+    text, path = ended.out.rstrip("\n").rsplit("\n", 1)
+    assert text
+    assert Path(path) == Path("replies/reply-1.png")
+    assert Path(path).is_file()
+
+
+def test_generate_json_is_one_object(run, loaded, first_word_is_a_picture):
+    ended = run("generate", "Hello", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    reply = json.loads(ended.out)
+    assert set(reply) == {"text", "media", "errors", "usage", "timings"}
+    assert reply["text"]
+    assert reply["media"] == [{"type": "image", "path": "replies/reply-1.png"}]
+    assert reply["errors"] == []
+    assert set(reply["usage"]) == {"prompt_tokens", "completion_tokens"}
+    assert set(reply["timings"]) == {"backbone", "generators.image", "total"}
+
+
+def test_generate_takes_a_bundle_folder_as_config(run, loaded, folder, monkeypatch):
+    loaded.save_pretrained(folder / "trained")
+    monkeypatch.undo()  # the real `load_model` again
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["anygpt"])
+    with cli.load_model("trained", ["backbone.max_tokens=2"]) as model:
+        assert model.config.adapters == "trained"
+        assert model.chat("Hello", modalities=["text"]).usage.completion_tokens == 2
+
+
+def test_train_writes_a_bundle_and_prints_where(run, folder, stack_file):
+    ended = run(
+        "train", "align-input", f"stack={stack_file}", "batch_size=2", "loop.steps=1", "precision=fp32", "--out", "made"
+    )
+    assert (ended.code, ended.out) == (0, "made\n")
+    assert "trainable" in ended.err
+    assert (folder / "made" / "config.yaml").is_file()
+
+
+def test_eval_matrix_prints_the_table_and_writes_the_report(run, folder, loaded):
+    ended = run("eval", "matrix", "--trials", "1", "--out", "report", "--phrasing", "train")
+    assert ended.code == 0
+    assert "mean of the cells" in ended.out
+    assert {path.name for path in (folder / "report").iterdir()} == {"matrix.json", "matrix.png"}
+
+
+def test_world_draws_what_it_reads_back(run):
+    ended = run("world", "draw", "a small cyan triangle at the bottom left", "--out", "drawn.png", "--seed", "5")
+    assert (ended.code, ended.out) == (0, "drawn.png\n")
+    assert json.loads(run("world", "read", "drawn.png").out) == {
+        "shape": "triangle", "colour": "cyan", "size": "small", "position": "bottom left",
+    }  # fmt: skip
+
+
+# What fails while running
+
+
+@pytest.fixture
+def broken_generator(loaded: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("out of memory\nand a second line")
+
+    monkeypatch.setattr(loaded.executor.stack.generators["image"], "generate", generate)
+
+
+def test_generate_lost_medium_is_a_failure_after_the_text(run, folder, broken_generator, first_word_is_a_picture):
+    ended = run("generate", "Hello")
+    assert ended.code == 1
+    assert ended.out.strip()
+    assert ended.err == "anygpt: error: stage 'generators.image': image 1 of the reply is lost: out of memory\n"
+    assert not (folder / "replies").exists()
+
+
+def test_generate_lost_medium_is_in_the_json(run, broken_generator):
+    ended = run("generate", "Hello", "--modalities", "image", "--json")
+    assert ended.code == 1
+    reply = json.loads(ended.out)
+    assert reply["media"] == []
+    assert reply["errors"] == [{"type": "image", "stage": "generators.image", "message": "out of memory"}]
+
+
+@pytest.fixture
+def broken_backbone(loaded: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("backbone broke")
+
+    monkeypatch.setattr(loaded.executor.stack.backbone.backbone, "step", step)
+
+
+def test_generate_failing_stage_is_one_line_and_exit_code_1(run, broken_backbone):
+    ended = run("generate", "Hello")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "anygpt: error: stage 'pipeline': RuntimeError: backbone broke\n"
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "generate", "Hello"], ["generate", "Hello", "--debug"]])
+def test_debug_shows_the_traceback(run, broken_backbone, arguments):
+    ended = run(*arguments)
+    assert ended.code == 1
+    assert ended.err.startswith("Traceback (most recent call last)")
+    assert "RuntimeError: backbone broke" in ended.err
+    assert ended.err.splitlines()[-1].startswith("anygpt: error: stage 'pipeline'")
+
+
+def test_a_bug_is_one_line_and_exit_code_1(run, monkeypatch):
+    def load_model(config: str, overrides: list[str]) -> Any:
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr(cli, "load_model", load_model)
+    ended = run("generate", "Hello")
+    assert ended.code == 1
+    assert ended.err == "anygpt: error: ZeroDivisionError: division by zero (a bug; --debug shows where)\n"
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130(run, monkeypatch):
+    def load_model(config: str, overrides: list[str]) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_model", load_model)
+    assert run("generate", "Hello") == Ended(130, "", "anygpt: error: interrupted\n")
+
+
+def test_train_refuses_another_runs_folder_with_exit_code_1(run, stack_file):
+    arguments = ["train", "align-input", f"stack={stack_file}", "batch_size=2", "loop.steps=1", "--out", "made"]
+    assert run(*arguments).code == 0
+    ended = run(*arguments, "loop.seed=2")
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (1, "", 1)
+    assert "made belongs to another run (loop.seed: 1 then, 2 now)" in ended.err
+
+
+# Chat
+
+
+def test_chat_answers_line_by_line_and_a_bad_line_costs_only_itself(run, loaded):
+    script = [
+        "Hello",
+        "/image cut.png",
+        "/nonsense",
+        "",
+        "/image star.png",
+        "What is this?",
+        "/new",
+        "Hello",
+        "/quit",
+        "x",
+    ]
+    ended = run("chat", "--modalities", "text", stdin="\n".join(script))
+    assert ended.code == 0
+    hello = loaded.chat("Hello", modalities=["text"])
+    seen = loaded.chat([Image.open("star.png"), "What is this?"], history=hello.conversation, modalities=["text"])
+    assert ended.out == f"{hello.text}\n{seen.text}\n{hello.text}\n"
+    errors = ended.err.splitlines()
+    assert len(errors) == 2
+    assert errors[0].startswith("anygpt: error: image 'cut.png': damaged")
+    assert errors[1] == "anygpt: error: '/nonsense' is no command; there are: /image FILE, /new, /quit"
+
+
+def test_chat_numbers_media_over_all_turns(run, folder, loaded):
+    ended = run("chat", "--modalities", "image", "--out", "made", stdin="Hello\nAgain\n")
+    assert ended.out == "made/reply-1.png\nmade/reply-2.png\n"
+    assert {path.name for path in (folder / "made").iterdir()} == {"reply-1.png", "reply-2.png"}
+
+
+def test_chat_goes_on_after_a_lost_medium_and_a_failed_reply(run, loaded, broken_generator, monkeypatch):
+    backbone = loaded.executor.stack.backbone.backbone
+    step, calls = backbone.step, []
+
+    def broken_once(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("backbone broke")
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(backbone, "step", broken_once)
+    ended = run("chat", "--modalities", "image", stdin="One\nTwo\n")
+    assert ended.code == 0
+    assert ended.err.splitlines() == [
+        "anygpt: error: stage 'pipeline': RuntimeError: backbone broke",
+        "anygpt: error: image 1 is lost: out of memory",
+    ]
+
+
+# In a process of its own
+
+
+def spawned(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "anygpt", *map(str, arguments)]
+    return subprocess.run(command, cwd=root, capture_output=True, check=False, timeout=600, **options)
+
+
+def test_process_answers_with_nothing_on_stderr(stack_file, tmp_path):
+    ended = spawned(
+        "generate", "Hello", "--config", stack_file, "--modalities", "image", "--out", tmp_path / "out", "--json"
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert Path(json.loads(ended.stdout)["media"][0]["path"]).is_file()
+
+
+def test_process_errors_are_one_line_whatever_the_bytes(tmp_path):
+    ended = spawned("world", "read", b"\xff\xfe\n\x1b[31m.png".decode("utf-8", "surrogateescape"))
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert ended.stderr.count(b"\n") == 1
+    assert b"\x1b" not in ended.stderr
+
+
+def test_process_output_fits_a_terminal_without_unicode(tmp_path):
+    out = tmp_path / "★.png"
+    ended = spawned("world", "draw", "a red star", "--out", out, env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.endswith(b"\\u2605.png\n")

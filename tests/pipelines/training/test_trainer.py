@@ -1,0 +1,235 @@
+"""Training on the untrained stack: what changes, what must not, and what comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from anygpt.config import StackConfig, save_config
+from anygpt.errors import ConfigError, RequestError, TrainingError
+from anygpt.world.images import render_image
+from anygpt.world.scenes import Scene
+from pipelines.assistant import AnyGPT
+from pipelines.stack import Stack, build_stack
+from pipelines.training import trainer
+from pipelines.training.loop import LoopOptions
+from pipelines.training.objectives import OBJECTIVES, LossWeights, conditioning_losses
+from pipelines.training.samples import Target
+from pipelines.training.trainer import TrainingConfig, load_training_config, train, trainable_table
+
+
+@pytest.fixture
+def run_config(stack_file: Path) -> TrainingConfig:
+    loop = LoopOptions(steps=2, learning_rate=1e-3, warmup_steps=0)
+    return TrainingConfig("instruct", str(stack_file), batch_size=2, precision="fp32", loop=loop)
+
+
+def tensors(stack: Stack) -> dict[str, torch.Tensor]:
+    """Every parameter and buffer of the whole stack."""
+    modules: dict[str, Any] = {"backbone": stack.backbone}
+    modules |= {f"encoders.{name}": encoder for name, encoder in stack.encoders.items()}
+    for modality, generator in stack.generators.items():
+        modules |= {f"generators.{modality}.{name}": module for name, module in generator.modules.items()}
+    return {
+        f"{owner}/{name}": tensor
+        for owner, module in modules.items()
+        for kind in (module.named_parameters(), module.named_buffers())
+        for name, tensor in kind
+    }
+
+
+def hashes(stack: Stack) -> dict[str, str]:
+    return {name: hashlib.sha256(t.detach().numpy().tobytes()).hexdigest() for name, t in tensors(stack).items()}
+
+
+def trained_names(stack: Stack, objective: str) -> set[str]:
+    chosen = {id(parameter) for parameter in OBJECTIVES[objective].parameters(stack.backbone).values()}
+    return {name for name, tensor in tensors(stack).items() if id(tensor) in chosen}
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, dict[str, str]]]:
+    """The stacks that `train` builds, with their hashes before training."""
+    built: list[tuple[Stack, dict[str, str]]] = []
+
+    def build(config: StackConfig) -> Stack:
+        stack = build_stack(config)
+        built.append((stack, hashes(stack)))
+        return stack
+
+    monkeypatch.setattr(trainer, "build_stack", build)
+    return built
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_train_changes_exactly_what_its_objective_selects(run_config, watched, tmp_path, objective):
+    config = dataclasses.replace(run_config, objective=objective, loss=LossWeights(embedding=1.0, denoising=0.1))
+    stack = train(config, tmp_path)
+    (built, before) = watched[0]
+    assert built is stack
+    after = hashes(stack)
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == trained_names(stack, objective)
+    assert not [name for name, tensor in tensors(stack).items() if tensor.requires_grad]
+    parts = {name.split("/")[1].split(".")[0] for name in changed if "lora_" not in name}
+    expected = {
+        "align-input": {"input_projectors"},
+        "align-output": {"output_projectors", "backbone"},
+        "instruct": {"input_projectors", "output_projectors", "backbone"},
+    }
+    assert parts == expected[objective]
+    assert any("lora_" in name for name in changed) == (objective == "instruct")
+    assert not [name for name in changed if not name.startswith("backbone/")]
+
+
+def test_train_writes_a_bundle_that_answers_as_the_trained_stack(run_config, tmp_path, picture_message):
+    stack = train(run_config, tmp_path)
+    with AnyGPT.from_pretrained(tmp_path) as model:
+        loaded = hashes(model.executor.stack)
+        assert loaded == hashes(stack)
+        assert model.chat(picture_message, modalities=["text"]).text
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"config.yaml", "training.yaml", "training_state", "lora", "README.md"}
+    assert load_training_config(str(tmp_path / "training.yaml")) == run_config
+
+
+@pytest.fixture
+def picture_message() -> list[Any]:
+    return [render_image(Scene("star", "red")), "What is this?"]
+
+
+def test_train_stopped_and_resumed_equals_the_uninterrupted_run(run_config, tmp_path):
+    torch.manual_seed(5)
+    whole = train(run_config, tmp_path / "whole")
+    torch.manual_seed(5)
+    stop_at_once = lambda values: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    logging = dataclasses.replace(run_config, loop=dataclasses.replace(run_config.loop, log_every=1))
+    assert train(logging, tmp_path / "parts", on_log=stop_at_once) is None
+    assert not (tmp_path / "parts" / "config.yaml").exists()
+    torch.manual_seed(6)  # the second process starts its adapters elsewhere, and takes them from the state
+    resumed = train(run_config, tmp_path / "parts")
+    names = trained_names(whole, "instruct")
+    assert {n: h for n, h in hashes(resumed).items() if n in names} == {
+        n: h for n, h in hashes(whole).items() if n in names
+    }
+
+
+def test_train_refuses_to_go_on_with_another_config_and_leaves_the_folder_as_it_was(run_config, tmp_path):
+    train(run_config, tmp_path)
+    before = (tmp_path / "training.yaml").read_bytes()
+    other = dataclasses.replace(run_config, batch_size=3, loop=dataclasses.replace(run_config.loop, seed=1))
+    with pytest.raises(TrainingError) as caught:
+        train(other, tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} belongs to another run (batch_size: 2 then, 3 now, loop.seed: 0 then, 1 now); "
+        "give the options it was started with, or another folder"
+    )
+    assert (tmp_path / "training.yaml").read_bytes() == before
+
+
+def test_train_starts_from_a_bundle(run_config, tmp_path):
+    first = train(run_config, tmp_path / "first")
+    config = dataclasses.replace(
+        run_config, adapters=str(tmp_path / "first"), loop=dataclasses.replace(run_config.loop, learning_rate=1e-12)
+    )
+    second = train(config, tmp_path / "second")
+    for name, parameter in OBJECTIVES["instruct"].parameters(first.backbone).items():
+        torch.testing.assert_close(OBJECTIVES["instruct"].parameters(second.backbone)[name], parameter)
+
+
+def test_train_takes_json_lines(run_config, tmp_path):
+    render_image(Scene("star", "red")).save(tmp_path / "star.png")
+    said = {"role": "user", "content": [{"type": "image", "path": "star.png"}, {"type": "text", "text": "Copy it."}]}
+    drawn = {"role": "assistant", "content": [{"type": "image", "caption": "a star", "path": "star.png"}]}
+    (tmp_path / "data.jsonl").write_text(json.dumps({"conversation": [said, drawn]}), encoding="utf-8")
+    logged: list[dict[str, float]] = []
+    config = dataclasses.replace(
+        run_config, data=str(tmp_path / "data.jsonl"), loss=LossWeights(1.0, 1.0), precision="bf16"
+    )
+    assert train(config, tmp_path / "out", on_log=logged.append)
+    assert set(logged[-1]) == {
+        "step", "reply", "embedding_image", "denoising_image", "rate", "seconds_per_step",
+    }  # fmt: skip
+
+
+def test_train_refuses_data_that_the_objective_cannot_learn_from(run_config, tmp_path):
+    said, reply = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+    (tmp_path / "data.jsonl").write_text(json.dumps({"conversation": [said, reply]}), encoding="utf-8")
+    config = dataclasses.replace(run_config, objective="align-input", data=str(tmp_path / "data.jsonl"))
+    with pytest.raises(TrainingError, match="step 0: no loss depends on what is trained; give samples that hold"):
+        train(config, tmp_path / "out")
+
+
+def test_train_refuses_media_that_the_stack_does_not_take(run_config, random_config, tmp_path):
+    deaf = dataclasses.replace(
+        random_config, encoders={}, projectors=dataclasses.replace(random_config.projectors, input={})
+    )
+    save_config(deaf, tmp_path / "deaf.yaml")
+    config = dataclasses.replace(run_config, objective="align-output", stack=str(tmp_path / "deaf.yaml"), batch_size=30)
+    with pytest.raises(RequestError, match="image given, but this stack only takes in: text"):
+        train(config, tmp_path / "out")
+
+
+def test_trainable_table_counts_every_part(random_config):
+    stack = build_stack(random_config)
+    stage = stack.backbone
+    table = trainable_table(stack, OBJECTIVES["instruct"].parameters(stage))
+    hidden, layers = stage.backbone.hidden_size, stage.backbone._base.config.num_hidden_layers
+    rank = random_config.backbone["lora"]["rank"]
+    assert table.trainable == {
+        "input_projectors": sum(p.numel() for p in stage.input_projectors.parameters()),
+        "output_projectors": sum(p.numel() for p in stage.output_projectors.parameters()),
+        "signal_tokens": (4 + 1) * hidden,
+        "lora": layers * 4 * rank * 2 * hidden,
+    }
+    parameters = [t for t in tensors(stack).values() if isinstance(t, torch.nn.Parameter)]
+    assert table.total == sum(parameter.numel() for parameter in parameters)
+    lines = str(table).splitlines()
+    assert [line.split()[0] for line in lines] == [*table.trainable, "trainable"]
+    count = sum(table.trainable.values())
+    assert lines[-1].split()[1:] == [f"{count:,}", f"{count / table.total:.2%}", "of", f"{table.total:,}"]
+
+
+def test_conditioning_losses_are_zero_at_the_goal(random_config):
+    generator = build_stack(random_config).generators["image"]
+    goal = generator.encode_prompt(["a star", "a circle"])
+    targets = [Target("image", caption) for caption in ("a star", "a circle")]
+    assert conditioning_losses(generator, goal, targets, LossWeights(1.0, 0.0))["embedding_image"] == 0.0
+    swapped = {name: tensor.flip(0) for name, tensor in goal.items()}
+    assert conditioning_losses(generator, swapped, targets, LossWeights(1.0, 0.0))["embedding_image"] > 0.0
+    assert conditioning_losses(generator, goal, targets, LossWeights(0.0, 1.0)) == {}  # no media, no denoising
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_shipped_training_configs_load(objective):
+    assert load_training_config(f"training/{objective}").objective == objective
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objective=guess", "objective: 'guess' given, expected one of align-input, align-output, instruct"),
+        ("batch_size=0", "batch_size: 0 given, expected at least 1"),
+        ("batch_size=many", "batch_size: Value 'many' of type 'str' could not be converted to Integer"),
+        ("precision=int8", "precision"),
+        ("loop.steps=0", "loop.steps: 0 given, expected at least 1"),
+        ("loop.learning_rate=nan", "loop.learning_rate: nan given, expected a finite number of more than 0"),
+        ("loop.sleps=5", "loop.sleps: no such key; expected one of steps, learning_rate"),
+        ("loss.denoising=-1", "loss.denoising: -1.0 given, expected a finite number of at least 0"),
+        ("loss.embedding=.inf", "loss.embedding: inf given"),
+        ("data=${oc.env:HOME}", "'${oc.env:HOME}' given, expected no resolver"),
+    ],
+)
+def test_training_config_refuses_what_cannot_work(override, message):
+    with pytest.raises(ConfigError) as caught:
+        load_training_config("training/instruct", [override])
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
