@@ -281,7 +281,8 @@ def main() -> None:
     debug = "--debug" in arguments
     try:
         # typer turns an interrupt into this number; commands themselves return nothing.
-        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False) or 0
+        given = [argument for argument in arguments if argument != "--debug"]
+        code = app(given, prog_name="anygpt", standalone_mode=False) or 0
         if code == INTERRUPTED:
             fail("interrupted", code, debug=False)
     except UsageError as error:  # type: ignore[misc]

@@ -19,7 +19,6 @@ FILES = {
     "README.md",
     "config.yaml",
     "input_projectors.safetensors",
-    "lora/README.md",
     "lora/adapter_config.json",
     "lora/adapter_model.safetensors",
     "output_projectors.safetensors",

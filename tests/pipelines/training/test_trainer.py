@@ -94,7 +94,8 @@ def test_train_writes_a_bundle_that_answers_as_the_trained_stack(run_config, tmp
     stack = train(run_config, tmp_path)
     with AnyGPT.from_pretrained(tmp_path) as model:
         loaded = hashes(model.executor.stack)
-        assert loaded == hashes(stack)
+        folded = [name for name in loaded if name.endswith(".folded_weight")]  # sums kept for serving, not weights
+        assert {name: value for name, value in loaded.items() if name not in folded} == hashes(stack)
         assert model.chat(picture_message, modalities=["text"]).text
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= {"config.yaml", "training.yaml", "training_state", "lora", "README.md"}
