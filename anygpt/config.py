@@ -20,6 +20,7 @@ from anygpt.media import ImageLimits
 from anygpt.registry import Registry
 
 CONFIGS_DIR = Path(__file__).parent.parent / "configs"
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 _RESOLVER = re.compile(r"\$\{[^{}]*:")
 Schema = TypeVar("Schema")
 
@@ -30,7 +31,8 @@ class StagePlacement:
 
     Attributes:
         device: torch device of the stage.
-        dtype: dtype of its weights.
+        dtype: dtype of its weights. With float64, a small model's results do not depend on its batch: rounding is far
+            below what is kept of them.
         num_cpus, num_gpus: share of a node that a Ray actor reserves; fractions are fine.
         replicas: copies of the stage.
         max_batch_size: most items in one forward pass.
@@ -48,8 +50,8 @@ class StagePlacement:
     max_queue: int = 256
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise ConfigError(f"dtype: '{self.dtype}' given, expected float32, bfloat16 or float16")
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype: '{self.dtype}' given, expected one of {', '.join(DTYPES)}")
         for name in ("replicas", "max_batch_size", "max_queue"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")

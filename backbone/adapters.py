@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -19,8 +21,7 @@ LORA_FILE = "adapter_model.safetensors"
 def save_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
     """Write the new rows, and which modality owns which, to `signal_tokens.safetensors`."""
     layout = ",".join(f"{group.modality}:{group.size}" for group in signal_tokens.groups)
-    rows = {name: value.detach().cpu().contiguous() for name, value in signal_tokens.named_parameters()}
-    save_file(rows, folder / SIGNAL_TOKENS_FILE, {"groups": layout})
+    save_file(saved_tensors(signal_tokens.state_dict()), folder / SIGNAL_TOKENS_FILE, {"groups": layout})
 
 
 def load_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
@@ -30,7 +31,10 @@ def load_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
 
 def save_lora(language_model: Any, folder: Path) -> None:
     """Write PEFT's own layout to `lora/`."""
-    language_model.save_pretrained(folder / LORA_FOLDER, save_embedding_layers=False)
+    lora = {name: value for name, value in language_model.state_dict().items() if "lora_" in name}
+    language_model.save_pretrained(
+        folder / LORA_FOLDER, save_embedding_layers=False, state_dict=saved_tensors(lora)
+    )
     (folder / LORA_FOLDER / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; the bundle has its own
 
 
@@ -43,6 +47,15 @@ def load_lora(language_model: Any, folder: Path) -> None:
         get_peft_model_state_dict(language_model, save_embedding_layers=False), tensors, f"{LORA_FOLDER}/{LORA_FILE}"
     )
     set_peft_model_state_dict(language_model, tensors)
+
+
+def saved_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A module's state as files hold it: on the CPU, and in float32 where it is float64, which adds nothing to it."""
+    narrow = {torch.float64: torch.float32}
+    return {
+        name: value.detach().to("cpu", narrow.get(value.dtype, value.dtype)).contiguous()
+        for name, value in state.items()
+    }
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

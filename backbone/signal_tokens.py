@@ -82,4 +82,5 @@ class SignalTokens(nn.Module):
 
     def logits(self, hidden_BTH: Tensor) -> Tensor:
         """Logits (B, T, G) of every group's first token, in float32."""
-        return nn.functional.linear(hidden_BTH.float(), self.output_rows.float())
+        wide = torch.promote_types(hidden_BTH.dtype, torch.float32)
+        return nn.functional.linear(hidden_BTH.to(wide), self.output_rows.to(wide)).float()

@@ -88,7 +88,10 @@ class BackboneStage(nn.Module):
             output_projectors[modality] = projector(
                 options, in_dim=backbone.hidden_size, num_signal_tokens=size, spec=spec
             )
-        return cls(backbone, input_projectors, output_projectors).to(placement.device)
+        stage = cls(backbone, input_projectors, output_projectors).to(placement.device)
+        for projectors in (stage.input_projectors, stage.output_projectors):
+            projectors.to(torch.promote_types(dtype, torch.float32))
+        return stage
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +140,7 @@ class BackboneStage(nn.Module):
             owners = [at for at, given in enumerate(features) if modality in given]
             if not owners:
                 continue
-            given = [features[at][modality].to(self.device, torch.float32) for at in owners]
+            given = [features[at][modality].to(self.device) for at in owners]
             joined = Features(torch.cat([f.tokens for f in given]), torch.cat([f.valid_mask for f in given]))
             embeds_NMH, valid_NM = projector(joined)
             media = iter(embeds[valid] for embeds, valid in zip(embeds_NMH, valid_NM, strict=True))

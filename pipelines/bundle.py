@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from anygpt.config import StackConfig, save_config
 from anygpt.errors import CheckpointError
 from anygpt.weights import locate
-from backbone.adapters import load_strictly, read_tensors
+from backbone.adapters import load_strictly, read_tensors, saved_tensors
 from pipelines.backbone_stage import BackboneStage
 
 CONFIG_FILE = "config.yaml"
@@ -56,8 +56,7 @@ def save_bundle(stage: BackboneStage, config: StackConfig, folder: Path) -> None
 
 def _write_files(stage: BackboneStage, config: StackConfig, folder: Path) -> None:
     for name in PROJECTOR_FILES:
-        tensors = {key: value.cpu().contiguous() for key, value in getattr(stage, name).state_dict().items()}
-        save_file(tensors, folder / f"{name}.safetensors")
+        save_file(saved_tensors(getattr(stage, name).state_dict()), folder / f"{name}.safetensors")
     stage.backbone.save_adapters(folder)
     save_config(config, folder / CONFIG_FILE)
     (folder / "README.md").write_text(model_card(stage, config), encoding="utf-8")

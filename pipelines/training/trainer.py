@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from anygpt.config import load_stack_config, read_values, resolve, save_config
+from anygpt.config import StackConfig, load_stack_config, read_values, resolve, save_config
 from anygpt.errors import ConfigError, TrainingError
 from pipelines.bundle import save_bundle
 from pipelines.stack import Stack, build_stack
@@ -96,8 +96,8 @@ def train(
     out_dir = Path(out_dir)
     check_same_run(config, out_dir)
     source = sample_source(config)
-    stack_config = load_stack_config(config.stack, config.stack_overrides)
-    stack = build_stack(replace(stack_config, adapters=config.adapters))
+    stack_config = replace(load_stack_config(config.stack, config.stack_overrides), adapters=config.adapters)
+    stack = build_stack(in_float32(stack_config))
     parameters = OBJECTIVES[config.objective].parameters(stack.backbone)
     print(f"{config.objective}:\n{trainable_table(stack, parameters)}", file=sys.stderr)
     for parameter in parameters.values():
@@ -115,8 +115,17 @@ def train(
         parameter.requires_grad_(False)
     if not finished:
         return None
-    save_bundle(stack.backbone, stack.config, out_dir)
+    save_bundle(stack.backbone, stack_config, out_dir)
     return stack
+
+
+def in_float32(stack: StackConfig) -> StackConfig:
+    """The config with float32 in place of float64, which is there for answers and would only slow training down."""
+    placement = {
+        stage: replace(placed, dtype="float32") if placed.dtype == "float64" else placed
+        for stage, placed in stack.placement.items()
+    }
+    return replace(stack, placement=placement)
 
 
 def check_same_run(config: TrainingConfig, out_dir: Path) -> None:

@@ -216,7 +216,7 @@ def test_save_and_load_give_the_same_replies(own_model, tmp_path, picture):
     backbone = own_model.executor.stack.backbone.backbone
     with torch.no_grad():  # LoRA starts without effect, so it is moved to be of some
         for parameter in backbone.trainable_parameters(signal_rows=True, lora=True).values():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+            parameter.copy_((parameter + 0.05 * torch.randn_like(parameter)).float())
     backbone.fold()
     own_model.save_pretrained(tmp_path / "bundle")
     torch.manual_seed(2)
@@ -225,11 +225,7 @@ def test_save_and_load_give_the_same_replies(own_model, tmp_path, picture):
         for message in ("Hello", [picture, "What is this?"]):
             for modality in ("text", "image"):
                 options = {"modalities": [modality], "seed": 5}
-                one, other = loaded.chat(message, **options), own_model.chat(message, **options)
-                assert one.text == other.text
-                # Two copies of the same weights in one process were seen to round differently: 2 values by 1 level.
-                for first, second in zip(one.images, other.images, strict=True):
-                    assert np.abs(np.asarray(first).astype(int) - np.asarray(second)).max() <= 1
+                assert same(loaded.chat(message, **options), own_model.chat(message, **options))
 
 
 @pytest.mark.parametrize("name", ["null", "${y}", "[c: d] #"])

@@ -92,7 +92,8 @@ def test_train_changes_exactly_what_its_objective_selects(run_config, watched, t
 
 def test_train_writes_a_bundle_that_answers_as_the_trained_stack(run_config, tmp_path, picture_message):
     stack = train(run_config, tmp_path)
-    with AnyGPT.from_pretrained(tmp_path) as model:
+    in_float32 = [f"placement.{stage}.dtype=float32" for stage in ("encoders.image", "backbone")]  # as it is trained
+    with AnyGPT.from_pretrained(tmp_path, in_float32) as model:
         loaded = hashes(model.executor.stack)
         folded = [name for name in loaded if name.endswith(".folded_weight")]  # sums kept for serving, not weights
         assert {name: value for name, value in loaded.items() if name not in folded} == hashes(stack)
@@ -171,7 +172,7 @@ def test_train_refuses_data_that_the_objective_cannot_learn_from(run_config, tmp
 
 def test_train_refuses_media_that_the_stack_does_not_take(run_config, random_config, tmp_path):
     deaf = dataclasses.replace(
-        random_config, encoders={}, projectors=dataclasses.replace(random_config.projectors, input={})
+        random_config, encoders={}, projectors=dataclasses.replace(random_config.projectors, input={}), placement={}
     )
     save_config(deaf, tmp_path / "deaf.yaml")
     config = dataclasses.replace(run_config, objective="align-output", stack=str(tmp_path / "deaf.yaml"), batch_size=30)

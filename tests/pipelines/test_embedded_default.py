@@ -1,0 +1,58 @@
+"""The shipped stack `tiny` with its trained weights: what a newcomer runs first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from anygpt import AnyGPT
+from anygpt.world.images import render_image
+from anygpt.world.oracle import read_image, read_text
+from anygpt.world.scenes import Scene
+from pipelines.assistant import Reply
+
+STAR = Scene("star", "red", "large", "left")
+CIRCLE = Scene("circle", "blue", "small", "top left")
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[AnyGPT]:
+    with AnyGPT.from_config("tiny") as model:
+        yield model
+
+
+def test_draws_describes_edits_and_answers(model: AnyGPT) -> None:
+    drawn = model.chat("Draw a small blue circle at the top left.", seed=0)
+    assert read_text(drawn.text).matches(CIRCLE)
+    assert read_image(drawn.images[0]).matches(CIRCLE)
+    edited = model.chat([render_image(STAR, 3), "Now make it green."], seed=0)
+    assert read_image(edited.images[0]).matches(STAR.changed("colour", "green"))
+    told = model.chat("Where is it?", history=edited.conversation)
+    assert read_text(told.text).position == "left"
+    assert not told.images
+    described = model.chat([render_image(CIRCLE, 4), "What do you see?"])
+    assert read_text(described.text).matches(CIRCLE)
+
+
+def test_replies_alone_and_in_a_batch_of_eight_are_the_same(model: AnyGPT) -> None:
+    """Prompts of different lengths, pictures in some, several media in one: text and pixels to the last bit."""
+    messages = [
+        "Draw a small blue circle at the top left.",
+        [render_image(STAR, 1), "Now make it green."],
+        "What can you do?",
+        [render_image(CIRCLE, 2), "Make it a square."],
+        "Draw a large magenta triangle at the bottom and a small red circle.",
+        [render_image(STAR, 3), "What is this?"],
+        "Paint a yellow square.",
+        [render_image(CIRCLE, 4), render_image(STAR, 5), "Are these the same colour?"],
+    ]
+    seeds = list(range(8))
+    for options in ({}, {"temperature": 1.0}):
+        together = model.chat_batch(messages, seeds=seeds, **options)
+        for message, seed, reply in zip(messages, seeds, together, strict=True):
+            assert contents(model.chat(message, seed=seed, **options)) == contents(reply)
+
+
+def contents(reply: Reply) -> list[object]:
+    return [part if isinstance(part, str) else part.tobytes() for part in reply.parts]
