@@ -15,13 +15,13 @@ test: export OMP_NUM_THREADS = 1
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
 
-install: $(STAMP)  ## create .venv and install anygpt with its development tools, at the versions of constraints.txt
+install: $(STAMP)  ## create .venv and install anygpt with all its extras, at the versions of constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
 		{ echo "anygpt needs Python 3.10 or newer; name one with 'make install PYTHON=python3.11' (and remove an older $(VENV))" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[demo,serve,dev]'
 	@touch $@
 
 run: install  ## answer a first request with the embedded default

@@ -43,6 +43,8 @@ _EXPORTS = {
     "CheckpointError": "anygpt.errors",
     "MissingExtraError": "anygpt.errors",
     "StageError": "anygpt.errors",
+    "OverloadedError": "anygpt.errors",
+    "TimedOutError": "anygpt.errors",
     "CancelledError": "anygpt.errors",
     "TrainingError": "anygpt.errors",
     "Encoder": "encoders.contract",

@@ -34,20 +34,26 @@ class StagePlacement:
         dtype: dtype of its weights. With float64, a small model's results do not depend on its batch: rounding is far
             below what is kept of them.
         num_cpus, num_gpus: share of a node that a Ray actor reserves; fractions are fine.
-        replicas: copies of the stage.
+        resources: Ray's custom resources that a node must have, as in {big_node: 1}.
+        replicas: copies of the stage on Ray; the fewest, where `max_replicas` is set.
+        max_replicas: Ray adds replicas up to here while the stage is busy; None keeps to `replicas`.
         max_batch_size: most items in one forward pass.
         max_wait_s: how long an incomplete batch waits for company, if other requests are on their way.
         max_queue: most items waiting; more are refused.
+        timeout_s: longest time for a batch; the stage then gives it up and goes on with the next one.
     """
 
     device: str = "cpu"
     dtype: str = "float32"
-    num_cpus: float = 1.0
+    num_cpus: float = 0.5
     num_gpus: float = 0.0
+    resources: dict[str, float] = field(default_factory=dict)
     replicas: int = 1
+    max_replicas: int | None = None
     max_batch_size: int = 8
     max_wait_s: float = 0.002
     max_queue: int = 256
+    timeout_s: float = 300.0
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -59,6 +65,10 @@ class StagePlacement:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name}: {value} given, expected a finite number of at least 0")
+        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise ConfigError(f"timeout_s: {self.timeout_s} given, expected a finite number of more than 0")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ConfigError(f"max_replicas: {self.max_replicas} given, expected at least replicas={self.replicas}")
 
 
 @dataclass
@@ -87,6 +97,38 @@ class Limits:
 
 
 @dataclass
+class ServiceLimits:
+    """What the HTTP service takes, besides the limits on every request.
+
+    Attributes:
+        max_body_bytes: longest request body.
+        max_json_values: most values in a body.
+        body_timeout_s: longest time for a body to arrive.
+        max_requests: most requests at a time; more are told to come back.
+        max_pixels: most pixels of all pictures of a request together.
+        max_tokens: most text tokens that a client may ask for.
+        max_images: most pictures that one call of the images interface makes.
+        allowed_hosts: hosts that pictures may be fetched from, over https; none by default.
+    """
+
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_json_values: int = 20_000
+    body_timeout_s: float = 30.0
+    max_requests: int = 32
+    max_pixels: int = 24_000_000
+    max_tokens: int = 4096
+    max_images: int = 8
+    allowed_hosts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_bytes", "max_json_values", "max_requests", "max_pixels", "max_tokens", "max_images"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")
+        if not (math.isfinite(self.body_timeout_s) and self.body_timeout_s > 0):
+            raise ConfigError(f"body_timeout_s: {self.body_timeout_s} given, expected a finite number of more than 0")
+
+
+@dataclass
 class ProjectorSections:
     """Projectors by modality."""
 
@@ -111,6 +153,7 @@ class StackConfig:
     adapters: str | None = None
     placement: dict[str, StagePlacement] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    service: ServiceLimits = field(default_factory=ServiceLimits)
 
     def __post_init__(self) -> None:
         for kind, name in (("encoders", "input"), ("generators", "output")):
@@ -171,8 +214,10 @@ def find_config(name_or_file: str | os.PathLike[str]) -> Path:
     return shipped
 
 
-def read_values(name_or_file: str | os.PathLike[str], overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Plain values of a YAML config with `key.path=value` overrides applied.
+def read_values(
+    name_or_file: str | os.PathLike[str], overrides: Sequence[str] = (), over: str | None = None
+) -> dict[str, Any]:
+    """Plain values of a YAML config, with the values of the YAML file `over` and `key.path=value` overrides applied.
 
     A value may refer to another by `${key.path}`; what OmegaConf offers besides (`${oc.env:NAME}`) is refused, since a
     config may come from the hub.
@@ -189,6 +234,8 @@ def read_values(name_or_file: str | os.PathLike[str], overrides: Sequence[str] =
     path = find_config(name_or_file)
     try:
         values: Any = OmegaConf.load(path)
+        if over is not None:
+            values = OmegaConf.merge(values, OmegaConf.load(find_config(over)))
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
         raise ConfigError(f"config: {path} is not readable YAML: {one_line(error)}") from error
     for override in overrides:
@@ -255,12 +302,33 @@ def resolve_component(registry: Registry, values: Mapping[str, Any] | None, wher
     return component, resolve(component.Config, values, where)
 
 
-def load_stack_config(name_or_file: str | os.PathLike[str], overrides: Sequence[str] = ()) -> StackConfig:
-    """Read, override and check a stack's config; component sections are checked when the stack is built."""
-    values = read_values(name_or_file, overrides)
+def load_stack_config(
+    name_or_file: str | os.PathLike[str], overrides: Sequence[str] = (), deploy: str | None = None
+) -> StackConfig:
+    """Read, override and check a stack's config; component sections are checked when the stack is built.
+
+    Args:
+        name_or_file: a shipped name, a YAML file or a bundle's folder.
+        overrides: `key.path=value` strings.
+        deploy: a shipped deployment or a YAML file; its `placement` lies over the config's and under the overrides.
+    Raises:
+        ConfigError: if a key or value is wrong.
+    """
+    values = read_values(name_or_file, overrides, deploy and _deployment(deploy))
     if isinstance(values.get("placement"), dict):
         values["placement"] = _by_stage(values["placement"])
     return resolve(StackConfig, values)
+
+
+def _deployment(name_or_file: str) -> str:
+    """The file of a deployment, which may say where stages run and nothing else."""
+    shipped = sorted(file.stem for file in CONFIGS_DIR.glob("deploy/*.yaml"))
+    file = str(CONFIGS_DIR / f"deploy/{name_or_file}.yaml") if name_or_file in shipped else name_or_file
+    if not file.endswith((".yaml", ".yml")):
+        raise ConfigError(f"deploy: no deployment is called '{name_or_file}'; there are: {', '.join(shipped)}")
+    if set(read_values(file)) != {"placement"}:
+        raise ConfigError(f"deploy: {file} holds {', '.join(read_values(file))}, expected placement alone")
+    return file
 
 
 def _by_stage(placement: Mapping[str, Any]) -> dict[str, Any]:

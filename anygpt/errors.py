@@ -8,6 +8,8 @@
     ├── CheckpointError (ValueError)    weights that are missing, damaged or do not fit
     ├── MissingExtraError (ImportError) an optional dependency that is not installed
     ├── StageError (RuntimeError)       a stage that failed while running; `.stage` names it
+    │   ├── OverloadedError             its queue is full: try again later
+    │   └── TimedOutError               it gave no result within its time limit
     ├── CancelledError (RuntimeError)   the caller asked to stop
     └── TrainingError (RuntimeError)    a training run that cannot start, go on or be resumed
 
@@ -56,6 +58,18 @@ class StageError(AnyGPTError, RuntimeError):
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(f"stage '{stage}': {message}")
         self.stage = stage
+        self.reason = message
+
+    def __reduce__(self) -> tuple[type[StageError], tuple[str, str]]:
+        return type(self), (self.stage, self.reason)
+
+
+class OverloadedError(StageError):
+    """A stage has more work waiting than its limit allows; the same request may succeed later."""
+
+
+class TimedOutError(StageError):
+    """A stage, or the pipeline as a whole, gave no result within its time limit."""
 
 
 class CancelledError(AnyGPTError, RuntimeError):

@@ -32,9 +32,7 @@ def load_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
 def save_lora(language_model: Any, folder: Path) -> None:
     """Write PEFT's own layout to `lora/`."""
     lora = {name: value for name, value in language_model.state_dict().items() if "lora_" in name}
-    language_model.save_pretrained(
-        folder / LORA_FOLDER, save_embedding_layers=False, state_dict=saved_tensors(lora)
-    )
+    language_model.save_pretrained(folder / LORA_FOLDER, save_embedding_layers=False, state_dict=saved_tensors(lora))
     (folder / LORA_FOLDER / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; the bundle has its own
 
 

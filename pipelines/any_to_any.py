@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from anygpt.config import Limits
-from anygpt.errors import AnyGPTError, CancelledError, RequestError, StageError
+from anygpt.errors import AnyGPTError, CancelledError, RequestError, StageError, TimedOutError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
 from anygpt.media import load_image
 from anygpt.messages import Message, check_conversation, modality_of
-from anygpt.requests import RequestOptions
-from anygpt.tensors import Features
+from anygpt.requests import GenerationOptions, RequestOptions
 from backbone.contract import RowDone, TextPiece
 from pipelines.backbone_stage import MediumRequest
 from pipelines.executors.contract import Executor
@@ -44,7 +43,7 @@ class AnyToAny:
         self.executor = executor
         self.limits = limits or Limits()
 
-    async def run(self, requests: Sequence[Request]) -> AsyncIterator[Event]:
+    async def run(self, requests: Sequence[Request]) -> AsyncGenerator[Event, None]:
         """Answer requests side by side.
 
         Yields:
@@ -128,7 +127,9 @@ class _Reply:
         finally:
             await asyncio.gather(*self.generating)
         if self.expired:
-            raise StageError("pipeline", f"no reply within limits.timeout_s={self.pipeline.limits.timeout_s:g} seconds")
+            raise TimedOutError(
+                "pipeline", f"no reply within limits.timeout_s={self.pipeline.limits.timeout_s:g} seconds"
+            )
         assert finished is not None, "a reply always ends with RowDone"
         return finished
 
@@ -149,6 +150,8 @@ class _Reply:
     async def _check_generation(self) -> None:
         """Refuse options that none of the generators in question can follow."""
         options = self.request.options
+        if options.generation(0) == GenerationOptions(options.seed):
+            return
         refusals = []
         for modality in filter(options.sampling.allows, self.executor.output_modalities):
             try:
@@ -159,13 +162,17 @@ class _Reply:
         if refusals:
             raise refusals[0]
 
-    async def _encode(self, conversation: Sequence[Message]) -> dict[str, Features]:
+    async def _encode(self, conversation: Sequence[Message]) -> dict[str, Any]:
         """Features of the user's media, by modality; media in replies are not looked at again."""
         media: dict[str, list[Any]] = {}
         for message in conversation:
             for part in message.parts if message.role != "assistant" else ():
                 if modality_of(part) != "text":
                     media.setdefault(modality_of(part), []).append(await self._checked(part))
+        for modality in media:
+            if modality not in self.executor.input_modalities:
+                known = ", ".join(("text", *self.executor.input_modalities))
+                raise RequestError(f"conversation: {modality} given, but this stack only takes in: {known}")
         results = await asyncio.gather(*(self.executor.encode(modality, items) for modality, items in media.items()))
         for modality, (_, seconds) in zip(media, results, strict=True):
             self._add_time(f"encoders.{modality}", seconds)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from anygpt.messages import MediumRef, Message, Part, modality_of
 from anygpt.requests import RequestOptions, SamplingOptions
 from pipelines.any_to_any import AnyToAny, Request
 from pipelines.bundle import bundle_folder, save_bundle
+from pipelines.executors import start_executor
 from pipelines.executors.contract import Executor
 
 
@@ -67,34 +68,45 @@ class AnyGPT:
 
     @classmethod
     def from_config(
-        cls, config: str | os.PathLike[str] | StackConfig = "tiny", overrides: Sequence[str] = ()
+        cls,
+        config: str | os.PathLike[str] | StackConfig = "tiny",
+        overrides: Sequence[str] = (),
+        *,
+        executor: str = "local",
+        address: str | None = None,
+        deploy: str | None = None,
     ) -> AnyGPT:
         """Load a stack.
 
         Args:
             config: a shipped name ("tiny"), a YAML file, or a config object.
             overrides: `key.path=value` strings, for names and files.
+            executor: "local" runs all stages in this process, "ray" each in one of its own.
+            address: of a running Ray cluster, or "auto"; None starts one that ends with the assistant.
+            deploy: a shipped deployment ("laptop") or YAML file whose `placement` is put over the config's.
         Raises:
             ConfigError, CheckpointError: if it cannot be built.
+            StageError: if a stage cannot be started on Ray.
         """
-        from pipelines.executors.local import LocalExecutor
-        from pipelines.stack import build_stack
-
-        loaded = config if isinstance(config, StackConfig) else load_stack_config(config, overrides)
-        stack = build_stack(loaded)
-        stack.backbone.backbone.fold()
-        return cls(loaded, LocalExecutor(stack))
+        loaded = config if isinstance(config, StackConfig) else load_stack_config(config, overrides, deploy)
+        return cls(loaded, start_executor(loaded, executor, address))
 
     @classmethod
-    def from_pretrained(cls, bundle: str | os.PathLike[str], overrides: Sequence[str] = ()) -> AnyGPT:
+    def from_pretrained(
+        cls, bundle: str | os.PathLike[str], overrides: Sequence[str] = (), **placing: str | None
+    ) -> AnyGPT:
         """Load the stack that an adapter bundle was trained for, with those adapters.
 
+        Args:
+            bundle: its folder, a hub name or `embedded:…`.
+            overrides: `key.path=value` strings.
+            placing: executor, address and deploy, as for `from_config`.
         Raises:
             ConfigError, CheckpointError: if the bundle is missing, damaged or does not fit.
         """
         folder = bundle_folder(os.fspath(bundle))
-        config = load_stack_config(folder / "config.yaml", overrides)
-        return cls.from_config(replace(config, adapters=str(folder)))
+        config = load_stack_config(folder / "config.yaml", overrides, placing.pop("deploy", None))
+        return cls.from_config(replace(config, adapters=str(folder)), **placing)  # type: ignore[arg-type]
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the adapters and the config as a bundle.
@@ -166,11 +178,11 @@ class AnyGPT:
         history: Sequence[Message] = (),
         system: str | None = None,
         **options: Any,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Answer one message as events; arguments as in `chat`. Closing the iterator cancels the reply."""
         return self.run([make_request(message, history=history, system=system, **options)])
 
-    def run(self, requests: Sequence[Request]) -> Iterator[Event]:
+    def run(self, requests: Sequence[Request]) -> Generator[Event, None, None]:
         """Answer requests side by side as one stream of events; closing it early cancels the rest.
 
         Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from anygpt.config import StackConfig, resolve_component
 from anygpt.errors import RequestError
 from anygpt.messages import Message
 from anygpt.requests import SamplingOptions
-from anygpt.tensors import Conditioning, ConditioningSpec, Features
+from anygpt.tensors import ConditioningSpec, Features
 from backbone import BACKBONES
 from backbone.contract import Backbone, RowDone, SignalBlock, TextPiece
 from backbone.prompt import MediaSegment, Prompt, Segment, SignalSegment
@@ -37,11 +37,14 @@ class FeatureShape:
 
 @dataclass(frozen=True)
 class MediumRequest:
-    """Row `row` asks the generator of `modality` for a medium; tensors are (1, *shape)."""
+    """Row `row` asks the generator of `modality` for a medium.
+
+    `conditioning` holds tensors (1, *shape), or is an executor's reference to them.
+    """
 
     row: int
     modality: str
-    conditioning: Conditioning
+    conditioning: Any
 
 
 class BackboneStage(nn.Module):

@@ -47,6 +47,16 @@ MaxTokens = Annotated[Optional[int], typer.Option(help="Most text tokens of the 
 Steps = Annotated[Optional[int], typer.Option(help="Denoising steps.")]  # noqa: UP045
 Guidance = Annotated[Optional[float], typer.Option(help="Classifier-free guidance scale.")]  # noqa: UP045
 Temperature = Annotated[float, typer.Option(help="0 writes the likeliest text.")]
+ExecutorName = Annotated[
+    str, typer.Option("--executor", help="local: all stages in this process; ray: each in one of its own.")
+]
+Address = Annotated[Optional[str], typer.Option(help="A running Ray cluster, or auto.")]  # noqa: UP045
+Deploy = Annotated[Optional[str], typer.Option(help="Where the stages run: a shipped name or YAML file.")]  # noqa: UP045
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+ApiKey = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(envvar="ANYGPT_API_KEY", help="The key of the service; safer in the environment."),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same reply.", min=0, max=MAX_SEED)]
 
 
@@ -67,15 +77,19 @@ def split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
     return prompt, given
 
 
-def load_model(config: str, overrides: list[str]) -> Any:
+def load_model(
+    config: str, overrides: list[str], executor: str = "local", address: str | None = None, deploy: str | None = None
+) -> Any:
     """A shipped or own config, or an adapter bundle."""
     from anygpt.config import load_stack_config
 
-    loaded = load_stack_config(config, overrides)  # before the slow imports, so that its errors come at once
+    loaded = load_stack_config(config, overrides, deploy)  # before the slow imports, so that its errors come at once
     quiet_libraries()
     from pipelines.assistant import AnyGPT
 
-    return AnyGPT.from_pretrained(config, overrides) if os.path.isdir(config) else AnyGPT.from_config(loaded)
+    if os.path.isdir(config):
+        return AnyGPT.from_pretrained(config, overrides, executor=executor, address=address, deploy=deploy)
+    return AnyGPT.from_config(loaded, executor=executor, address=address)
 
 
 def quiet_libraries() -> None:
@@ -105,6 +119,9 @@ def generate(
     steps: Steps = None,
     guidance: Guidance = None,
     config: Config = "tiny",
+    executor: ExecutorName = "local",
+    address: Address = None,
+    deploy: Deploy = None,
 ) -> None:
     """Answer one request; media are saved as reply-1.png and so on."""
     from anygpt.media import load_image
@@ -125,7 +142,7 @@ def generate(
         raise RequestError("nothing was asked: give a prompt or a medium, as in: anygpt generate 'Draw a red circle.'")
     request = make_request(parts, **options)
     check_folder(out)
-    with load_model(config, overrides) as model:
+    with load_model(config, overrides, executor, address, deploy) as model:
         reply, paths = print_reply(model, request, out, quiet=as_json)
     if as_json:
         print(json.dumps(as_json_object(reply, paths), ensure_ascii=False))
@@ -140,6 +157,9 @@ def chat(
     modalities: Modalities = None,
     temperature: Temperature = 0.0,
     config: Config = "tiny",
+    executor: ExecutorName = "local",
+    address: Address = None,
+    deploy: Deploy = None,
     overrides: Overrides = None,
 ) -> None:
     """Talk over several turns. /image FILE attaches a picture, /new starts afresh, /quit ends."""
@@ -149,8 +169,25 @@ def chat(
     options: dict[str, Any] = {"seed": seed, "modalities": listed(modalities), "temperature": temperature}
     request_options(**options)
     check_folder(out)
-    with load_model(config, overrides or []) as model:
+    with load_model(config, overrides or [], executor, address, deploy) as model:
         converse(model, out, options)
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    api_key: ApiKey = None,
+    config: Config = "tiny",
+    executor: ExecutorName = "local",
+    address: Address = None,
+    deploy: Deploy = None,
+    overrides: Overrides = None,
+) -> None:
+    """Serve OpenAI's HTTP interface: chat completions and images."""
+    from pipelines.serving.server import serve as run
+
+    run(lambda: load_model(config, overrides or [], executor, address, deploy), host, port, api_key)
 
 
 @eval_app.command("matrix")

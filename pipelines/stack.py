@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from anygpt.config import StackConfig, resolve_component
 from anygpt.errors import ConfigError
+from anygpt.tensors import ConditioningSpec
 from encoders import ENCODERS
 from encoders.contract import Encoder
 from generators import GENERATORS
@@ -54,6 +56,21 @@ def build_generator(config: StackConfig, modality: str) -> Generator:
     return generator_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
 
 
+def build_backbone(
+    config: StackConfig, shapes: Mapping[str, FeatureShape], specs: Mapping[str, ConditioningSpec]
+) -> BackboneStage:
+    """Load the backbone stage, with the adapters if the config names a bundle.
+
+    Args:
+        shapes: encoder modality → what that encoder gives.
+        specs: generator modality → what that generator wants.
+    """
+    backbone = BackboneStage.build(config, shapes, specs)
+    if config.adapters:
+        load_bundle(backbone, config.adapters)
+    return backbone
+
+
 def check_device(config: StackConfig, stage: str) -> None:
     """Refuse a device that this machine does not have.
 
@@ -80,7 +97,4 @@ def build_stack(config: StackConfig) -> Stack:
     generators = {modality: build_generator(config, modality) for modality in config.generators}
     shapes = {modality: FeatureShape(e.feature_dim, e.num_tokens) for modality, e in encoders.items()}
     specs = {modality: generator.conditioning_spec for modality, generator in generators.items()}
-    backbone = BackboneStage.build(config, shapes, specs)
-    if config.adapters:
-        load_bundle(backbone, config.adapters)
-    return Stack(config, encoders, backbone, generators)
+    return Stack(config, encoders, build_backbone(config, shapes, specs), generators)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
-from anygpt.tensors import Conditioning, Features
 from backbone.contract import RowDone, TextPiece
-from pipelines.backbone_stage import ConversationFeatures, MediumRequest
+from pipelines.backbone_stage import MediumRequest
 
 OnStep = Callable[[int, int], None]
 ShouldStop = Callable[[], bool]
@@ -27,18 +26,24 @@ class Executor(Protocol):
     output_modalities: tuple[str, ...]
     in_flight: set[object]
 
-    async def encode(self, modality: str, media: Sequence[Any]) -> tuple[Features, float]:
-        """Features (media, T, D) and the seconds inside the encoder."""
+    async def stage_states(self) -> dict[str, str]:
+        """Stage → "ready", "starting" or what is wrong with it."""
+
+    async def encode(self, modality: str, media: Sequence[Any]) -> tuple[Any, float]:
+        """Features (media, T, D), or what `reply` takes in their place, and the seconds inside the encoder."""
 
     def reply(
         self,
         conversation: Sequence[Message],
-        features: ConversationFeatures,
+        features: Mapping[str, Any],
         options: SamplingOptions,
         seed: int,
         should_stop: ShouldStop,
     ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
-        """The reply's events in order; a final float is the seconds inside the backbone stage."""
+        """The reply's events in order; a final float is the seconds inside the backbone stage.
+
+        The conditioning of a `MediumRequest` is whatever `generate` takes.
+        """
 
     async def check_generation(self, modality: str, options: GenerationOptions) -> None:
         """Refuse with a RequestError what the modality's generator cannot make."""
@@ -46,7 +51,7 @@ class Executor(Protocol):
     async def generate(
         self,
         modality: str,
-        conditioning: Conditioning,
+        conditioning: Any,
         options: GenerationOptions,
         on_step: OnStep,
         should_stop: ShouldStop,

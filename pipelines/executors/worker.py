@@ -10,10 +10,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from anygpt.errors import StageError
+from anygpt.errors import OverloadedError, StageError, TimedOutError
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """One item of work.
 
@@ -33,6 +33,15 @@ class Job:
     should_stop: Callable[[], bool] = lambda: False
     result: Future[Any] = field(default_factory=Future)
 
+    def unwanted(self) -> bool:
+        """True where the result would not be heard: nobody waits, or the stage was too slow for it."""
+        return self.result.done() or self.should_stop()
+
+    def report(self, event: Any) -> None:
+        """Pass an event on, as long as there is no result."""
+        if not self.result.done():
+            self.emit(event)
+
 
 class Worker:
     """Runs one stage in one thread.
@@ -45,6 +54,7 @@ class Worker:
         max_batch_size, max_queue: limits.
         max_wait_s: how long an incomplete batch waits for company.
         requests: how many requests may have a job here; a batch waits for no more than these. None: nobody knows.
+        time_limit_s: a batch that takes longer fails, and the stage goes on in a new thread; the old one ends unheard.
         retry_alone: run the jobs of a batch that fails one by one, so that a bad one costs only itself; for stages
             whose jobs may be run twice.
     """
@@ -57,6 +67,7 @@ class Worker:
         max_batch_size: int,
         max_queue: int,
         max_wait_s: float,
+        time_limit_s: float = math.inf,
         requests: Callable[[], int] | None = None,
         retry_alone: bool = False,
     ) -> None:
@@ -65,13 +76,18 @@ class Worker:
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
         self._max_wait_s = max_wait_s
+        self._time_limit_s = time_limit_s
         self._requests = requests
         self._retry_alone = retry_alone
         self._waiting: list[Job] = []
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=f"anygpt-{name}", daemon=True)
-        self._thread.start()
+        self._thread = self._start_thread()
+
+    def _start_thread(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name=f"anygpt-{self.name}", daemon=True)
+        thread.start()
+        return thread
 
     def submit(self, job: Job) -> Future[Any]:
         """Queue a job; see `submit_all`."""
@@ -81,7 +97,8 @@ class Worker:
         """Queue jobs at once, all of them or none.
 
         Raises:
-            StageError: if the queue is full or the worker is closed.
+            OverloadedError: if the queue is full.
+            StageError: if the worker is closed.
         """
         with self._changed:
             if self._closed:
@@ -89,7 +106,7 @@ class Worker:
             if len(self._waiting) + len(jobs) > self._max_queue:
                 full = len(self._waiting) >= self._max_queue
                 limit = "which is the limit" if full else f"{len(jobs)} more are over the limit of {self._max_queue}"
-                raise StageError(self.name, f"{len(self._waiting)} jobs are waiting, {limit}; try again later")
+                raise OverloadedError(self.name, f"{len(self._waiting)} jobs are waiting, {limit}; try again later")
             self._waiting += jobs
             self._changed.notify()
         return [job.result for job in jobs]
@@ -106,19 +123,39 @@ class Worker:
         self._thread.join(timeout=30)
 
     def _work(self) -> None:
-        while True:
-            batch = self._next_batch()
-            if batch is None:
-                return
+        while (batch := self._next_batch()) is not None:
             wanted = [job for job in batch if job.result.set_running_or_notify_cancel()]
-            started = time.perf_counter()
-            values = self._values(wanted) if wanted else []
-            seconds = time.perf_counter() - started
-            for job, value in zip(wanted, values, strict=True):
+            if wanted and not self._run(wanted):
+                return
+
+    def _run(self, jobs: list[Job]) -> bool:
+        """Run a batch and set its results; False where it came too late, and another thread has taken over."""
+        limit = threading.Timer(min(self._time_limit_s, threading.TIMEOUT_MAX), self._give_up, [jobs])
+        limit.daemon = True
+        started = time.perf_counter()
+        limit.start()
+        values = self._values(jobs)
+        limit.cancel()
+        seconds = time.perf_counter() - started
+        with self._changed:
+            if self._thread is not threading.current_thread():
+                return False
+            for job, value in zip(jobs, values, strict=True):
                 if isinstance(value, Exception):
                     job.result.set_exception(value)
                 else:
                     job.result.set_result((value, seconds))
+        return True
+
+    def _give_up(self, jobs: list[Job]) -> None:
+        """Fail a batch that takes too long and replace its thread, which cannot be stopped."""
+        with self._changed:
+            if jobs[0].result.done():
+                return
+            self._thread = self._start_thread()
+            error = TimedOutError(self.name, f"no result within its timeout_s={self._time_limit_s:g} seconds")
+            for job in jobs:
+                job.result.set_exception(error)
 
     def _values(self, jobs: list[Job]) -> list[Any]:
         """A value or an exception for each job; whatever a model raises is its jobs' failure, not the worker's."""

@@ -46,3 +46,17 @@ def first_word_is_a_picture(model: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> N
         return torch.full((*hidden_BTH.shape[:2], len(rows.groups)), 1e9 if len(calls) == 1 else -1e9)
 
     monkeypatch.setattr(rows, "logits", logits)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Iterator[AnyGPT]:
+    """The embedded default with its trained weights, in this process."""
+    with AnyGPT.from_config("tiny") as assistant:
+        yield assistant
+
+
+@pytest.fixture(scope="session")
+def ray_tiny() -> Iterator[AnyGPT]:
+    """The embedded default, every stage in a process of its own."""
+    with AnyGPT.from_config("tiny", executor="ray") as assistant:
+        yield assistant

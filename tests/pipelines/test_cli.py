@@ -161,7 +161,10 @@ GENERATE = [
     (["x", "limits.timeout_s=inf"], "limits.timeout_s: inf given"),
     (["x", "limits.image.max_bytes=-1"], "limits.image.max_bytes: -1 given, expected a whole number of at least 1"),
     (["x", "placement.backbone.max_batch_size=0"], "placement.backbone.max_batch_size: 0 given, expected at least 1"),
-    (["x", "placement.encoders.image.dtype=int3"], "placement.encoders.image.dtype: 'int3' given, expected one of float64"),
+    (
+        ["x", "placement.encoders.image.dtype=int3"],
+        "placement.encoders.image.dtype: 'int3' given, expected one of float64",
+    ),
     (["x", "placement.encoders.smell.device=cpu"], "placement: no stage 'encoders.smell' in this stack; there are: "),
     (["x", "name=${nope}"], "Interpolation key 'nope' not found"),
     (["x", "name=${oc.env:HOME}"], "'${oc.env:HOME}' given, expected no resolver"),

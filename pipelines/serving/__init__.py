@@ -1,0 +1,1 @@
+"""The HTTP service: OpenAI's chat completions and images over the pipeline."""

@@ -1,0 +1,71 @@
+"""Errors as OpenAI's clients know them: an HTTP status and a JSON object that says what, where and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anygpt.errors import AnyGPTError, CancelledError, OverloadedError, StageError, TimedOutError, UserError
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "invalid_request_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+    504: "timeout_error",
+}
+
+
+class ServiceError(Exception):
+    """A refusal or failure with its HTTP status.
+
+    Args:
+        status: one of `TYPES`.
+        message: one line.
+        param: the field or the stage in question.
+        code: a short name that a program can look for.
+    """
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error object."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": TYPES.get(self.status, "invalid_request_error"),
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to come back, where that helps."""
+        return {"Retry-After": "1"} if self.status in (429, 503) else {}
+
+
+def as_service_error(error: AnyGPTError) -> ServiceError:
+    """What the pipeline raised, as a client should hear it; failures name their stage."""
+    if isinstance(error, UserError):
+        subject, separator, _ = str(error).partition(":")
+        return ServiceError(400, str(error), param=subject if separator and subject.isidentifier() else None)
+    if isinstance(error, OverloadedError):
+        return ServiceError(429, str(error), param=error.stage, code="overloaded")
+    if isinstance(error, TimedOutError):
+        return ServiceError(504, str(error), param=error.stage, code="timed_out")
+    if isinstance(error, StageError):
+        return ServiceError(503, str(error), param=error.stage, code="stage_failed")
+    if isinstance(error, CancelledError):
+        return ServiceError(503, "the service is stopping; try again", code="cancelled")
+    return ServiceError(503, str(error), code="failed")

@@ -1,0 +1,119 @@
+"""From the pipeline's events to OpenAI's replies, whole or as chunks of a stream."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
+from anygpt.media import to_data_url
+from pipelines.serving.errors import as_service_error
+
+# Modality → the list of a message (or delta) that holds such media, and how one is written.
+MEDIA_LISTS = {"image": "images"}
+
+
+def medium_object(modality: str, medium: Any) -> dict[str, Any]:
+    """A medium as JSON."""
+    return {"type": "image_url", "image_url": {"url": to_data_url(medium)}}
+
+
+@dataclass
+class Place:
+    """Where a medium of some modality stands in the reply: among its parts, and after how many characters of text."""
+
+    type: str
+    index: int
+    text_offset: int
+
+
+@dataclass
+class ChatReply:
+    """One reply on its way to a client.
+
+    `delta` turns each event into what a stream sends of it; `message` is the whole reply at the end.
+    """
+
+    model: str
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    text: str = ""
+    places: dict[int, Place] = field(default_factory=dict)
+    media: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    done: Done | None = None
+    _parts: int = 0
+    _in_text: bool = False
+
+    def delta(self, event: Event) -> dict[str, Any] | None:
+        """Take an event; what a stream sends of it, or None.
+
+        Raises:
+            ServiceError: if the request failed.
+        """
+        if isinstance(event, TextDelta):
+            return self._add_text(event)
+        if isinstance(event, MediaStarted):
+            self.places[event.index] = Place(event.modality, self._parts, len(self.text))
+            self._parts, self._in_text = self._parts + 1, False
+            return {"progress": [{**self._place(event), "step": 0, "steps": None}]}
+        if isinstance(event, MediaProgress):
+            return {"progress": [{**self._place(event), "step": event.step, "steps": event.steps}]}
+        if isinstance(event, MediaReady):
+            name = MEDIA_LISTS[event.modality]
+            written = {**self._place(event), **medium_object(event.modality, event.medium)}
+            self.media.setdefault(name, []).append(written)
+            return {name: [written]}
+        if isinstance(event, MediaFailed):
+            lost = {**self._place(event), "stage": event.stage, "message": event.message}
+            self.errors.append(lost)
+            return {"errors": [lost]}
+        if isinstance(event, Failed):
+            raise as_service_error(event.error)
+        self.done = event
+        return None
+
+    def _add_text(self, event: TextDelta) -> dict[str, Any] | None:
+        if event.hidden:
+            return None
+        if not self._in_text:
+            self._parts, self._in_text = self._parts + 1, True
+        self.text += event.text
+        return {"content": event.text}
+
+    def _place(self, event: MediaStarted | MediaProgress | MediaReady | MediaFailed) -> dict[str, Any]:
+        return vars(self.places[event.index])
+
+    def finish_reason(self) -> str:
+        """Why the reply ended."""
+        assert self.done is not None, "a request always ends with Done or Failed"
+        return self.done.finish_reason
+
+    def usage(self) -> dict[str, int]:
+        """Tokens, as OpenAI counts them."""
+        assert self.done is not None, "a request always ends with Done or Failed"
+        read, written = self.done.usage.prompt_tokens, self.done.usage.completion_tokens
+        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+    def completion(self) -> dict[str, Any]:
+        """The whole reply."""
+        media = {name: sorted(items, key=lambda item: item["index"]) for name, items in self.media.items()}
+        message = {"role": "assistant", "content": self.text or None, "refusal": None, **media}
+        if self.errors:
+            message["errors"] = self.errors
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason()}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": self.usage()}
+
+    def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        """A piece of the stream."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return {**self._head("chat.completion.chunk"), "choices": [choice]}
+
+    def usage_chunk(self) -> dict[str, Any]:
+        """The last piece, where the client asked for usage."""
+        return {**self._head("chat.completion.chunk"), "choices": [], "usage": self.usage()}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}

@@ -1,0 +1,175 @@
+"""From OpenAI's request bodies to requests of the pipeline. Pictures are decoded here, within the service's limits."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from anygpt.config import StackConfig
+from anygpt.errors import MediaError, RequestError
+from anygpt.media import load_image
+from anygpt.messages import Message, Part
+from pipelines.any_to_any import Request
+from pipelines.assistant import request_options
+from pipelines.serving.errors import ServiceError
+from pipelines.serving.schema import AssistantMessage, ChatBody, ImagePart, ImagesBody, ReplyImage, TextPart
+
+FETCH_TIMEOUT_S = 10.0
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+
+
+def chat_request(body: ChatBody, config: StackConfig) -> Request:
+    """The request that a chat body asks for.
+
+    Raises:
+        ServiceError: 404 for another model's name, 413 for too much.
+        RequestError, MediaError: if the conversation, an option or a picture cannot be used.
+    """
+    _check_model(body.model, config)
+    if body.max_tokens is not None and body.max_completion_tokens is not None:
+        raise RequestError("max_tokens: given together with max_completion_tokens; leave one out")
+    budget = _PixelBudget(config)
+    conversation = [_message(message, budget) for message in body.messages]
+    width_px, height_px = _size(body.size)
+    options = request_options(
+        seed=body.seed or 0,
+        modalities=body.modalities,
+        max_tokens=_tokens(body, config),
+        temperature=body.temperature or 0.0,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        top_k=body.top_k or 0,
+        stop=body.stop,
+        steps=body.steps,
+        guidance=body.guidance,
+        width_px=width_px,
+        height_px=height_px,
+    )
+    return Request(conversation, options)
+
+
+def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
+    """One request for each picture, with seeds that count up.
+
+    Raises:
+        ServiceError, RequestError: as `chat_request`.
+    """
+    if body.model is not None:
+        _check_model(body.model, config)
+    count = body.n or 1
+    if count > config.service.max_images:
+        raise RequestError(f"n: {count} given, expected at most {config.service.max_images}")
+    width_px, height_px = _size(body.size)
+    return [
+        Request(
+            [Message("user", body.prompt)],
+            request_options(
+                seed=(body.seed or 0) + at,
+                modalities=["image"],
+                steps=body.steps,
+                guidance=body.guidance,
+                width_px=width_px,
+                height_px=height_px,
+            ),
+        )
+        for at in range(count)
+    ]
+
+
+def _check_model(name: str, config: StackConfig) -> None:
+    if name != config.name:
+        message = f"model: '{name}' given, but this service has: {config.name}"
+        raise ServiceError(404, message, param="model", code="model_not_found")
+
+
+def _tokens(body: ChatBody, config: StackConfig) -> int | None:
+    asked = body.max_completion_tokens if body.max_tokens is None else body.max_tokens
+    limit = config.service.max_tokens
+    if asked is not None and asked > limit:
+        raise RequestError(f"max_tokens: {asked} given, expected at most {limit}")
+    return asked
+
+
+def _size(size: str | None) -> tuple[int | None, int | None]:
+    if size in (None, "auto"):
+        return None, None
+    match = _SIZE.fullmatch(size or "")
+    if not match:
+        raise RequestError(f"size: '{size}' given, expected widthxheight in pixels, as in 64x64, or auto")
+    return int(match[1]), int(match[2])
+
+
+class _PixelBudget:
+    """Decodes a request's pictures as long as all of them together stay within the service's limit."""
+
+    def __init__(self, config: StackConfig) -> None:
+        self.config = config
+        self.pixels = 0
+
+    def load(self, part: ImagePart) -> Image.Image:
+        service = self.config.service
+        image = load_image(self._source(part.image_url.url), self.config.limits.image)
+        self.pixels += image.width * image.height
+        if self.pixels > service.max_pixels:
+            raise ServiceError(
+                413, f"messages: pictures of more than {service.max_pixels} pixels in all given; shrink them"
+            )
+        return image
+
+    def _source(self, url: str) -> str | bytes:
+        if url.startswith("data:"):
+            return url
+        address = urllib.parse.urlsplit(url)
+        if address.scheme == "https" and address.hostname in self.config.service.allowed_hosts:
+            return _fetch(url, self.config.limits.image.max_bytes)
+        allowed = ", ".join(self.config.service.allowed_hosts) or "none"
+        raise MediaError(
+            f"image_url: an address given, expected a data URL (data:image/png;base64,…); hosts that may be asked over "
+            f"https: {allowed}"
+        )
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """An allowed host must not send the service elsewhere."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+def _fetch(url: str, max_bytes: int) -> bytes:
+    try:
+        with urllib.request.build_opener(_NoRedirects).open(url, timeout=FETCH_TIMEOUT_S) as answer:
+            data: bytes = answer.read(max_bytes + 1)
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        raise MediaError(f"image_url: the address cannot be read ({error}); send the picture as a data URL") from error
+    return data
+
+
+def _message(message: Any, budget: _PixelBudget) -> Message:
+    if isinstance(message, AssistantMessage):
+        return Message("assistant", _reply_parts(_joined(message.content), message.images or (), budget))
+    if message.role in ("system", "developer"):
+        return Message("system", _joined(message.content))
+    if isinstance(message.content, str):
+        return Message("user", message.content)
+    return Message("user", [part.text if isinstance(part, TextPart) else budget.load(part) for part in message.content])
+
+
+def _joined(content: str | Sequence[TextPart] | None) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content or ())
+
+
+def _reply_parts(text: str, images: Sequence[ReplyImage], budget: _PixelBudget) -> list[Part]:
+    """An earlier reply's parts in order: every picture after the characters that stood before it."""
+    parts: list[Part] = []
+    start = 0
+    for image in sorted(images, key=lambda image: (image.text_offset is None, image.text_offset, image.index or 0)):
+        end = len(text) if image.text_offset is None else min(max(image.text_offset, start), len(text))
+        parts += [text[start:end], budget.load(image)]
+        start = end
+    return [part for part in (*parts, text[start:]) if part != ""]

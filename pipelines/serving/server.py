@@ -1,0 +1,58 @@
+"""Run the service until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from anygpt.errors import MissingExtraError, RequestError
+from pipelines.assistant import AnyGPT
+
+try:
+    import uvicorn
+
+    from pipelines.serving.app import create_app
+except ImportError as error:
+    raise MissingExtraError(f"the service needs {error.name}: pip install 'anygpt[serve]'") from error
+
+GRACE_S = 10
+
+
+def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None) -> uvicorn.Server:
+    """A server that is not running yet; `run()` serves, `should_exit = True` ends it from another thread."""
+    app = create_app(model.pipeline, model.config, api_key)
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S
+    )
+    return uvicorn.Server(config)
+
+
+def serve(load: Callable[[], AnyGPT], host: str, port: int, api_key: str | None = None) -> None:
+    """Load a stack and serve it until SIGINT or SIGTERM; replies under way get `GRACE_S` seconds to end.
+
+    Raises:
+        RequestError: if the address cannot be listened on; nothing is loaded then.
+    """
+    check_address(host, port)
+    with load() as model:
+        server = make_server(model, host, port, api_key)
+        print(f"anygpt: serving {model.config.name} at http://{host}:{port}/v1", file=sys.stderr, flush=True)
+        server.run()
+
+
+def check_address(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on, before anything is loaded.
+
+    Raises:
+        RequestError: saying why.
+    """
+    import socket
+
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"--host {host} --port {port}: cannot be listened on ({reason}); give others") from error
