@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from anygpt.errors import CheckpointError, ConfigError
 from anygpt.requests import SamplingOptions
 from anygpt.weights import locate
+from anygpt.weights.quiet import quiet_libraries
 from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
 from backbone.contract import Backbone, StepEvent
 from backbone.decoding import decode_batch
@@ -131,10 +132,11 @@ class CausalLMBackbone(Backbone):
 
         where = locate(config.pretrained)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(where, revision=config.revision)
-            model, info = AutoModelForCausalLM.from_pretrained(
-                where, revision=config.revision, dtype=dtype, output_loading_info=True
-            )
+            with quiet_libraries():
+                tokenizer = AutoTokenizer.from_pretrained(where, revision=config.revision)
+                model, info = AutoModelForCausalLM.from_pretrained(
+                    where, revision=config.revision, dtype=dtype, output_loading_info=True
+                )
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise CheckpointError(f"backbone.pretrained: '{config.pretrained}' cannot be loaded: {reason}") from error

@@ -13,7 +13,6 @@ from benchmarks import batching, budgets, decode_speed, first_token, overhead, s
 from benchmarks.figure import Figure
 from benchmarks.machine import describe
 from benchmarks.setup import Setup
-from pipelines.cli import quiet_libraries
 
 GROUPS: dict[str, Callable[[Setup], list[Figure]]] = {
     "first_token": first_token.measure,
@@ -28,7 +27,6 @@ GROUPS: dict[str, Callable[[Setup], list[Figure]]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a table, and write it as JSON if asked to."""
     options = _options(arguments)
-    quiet_libraries()
     machine = describe()
     setup = Setup(options.config, repeats=options.repeats)
     figures: list[Figure] = []

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging
 
 from anygpt.errors import CheckpointError
+from anygpt.weights.quiet import quiet_libraries
 
 _MAX_KEYS_NAMED = 3
 
@@ -38,7 +38,7 @@ def load_strictly(
     Raises:
         CheckpointError: if weights cannot be read, or keys are missing, unexpected or of another shape.
     """
-    with checkpoint_errors(who, source), _quiet_transformers():
+    with checkpoint_errors(who, source), quiet_libraries():
         loaded: Any = model_class.from_pretrained(
             source,
             config=config,
@@ -85,17 +85,3 @@ def _named(what: str, keys: Iterable[str]) -> list[str]:
         return []
     more = ", …" if len(names) > _MAX_KEYS_NAMED else ""
     return [f"{len(names)} {what} ({', '.join(names[:_MAX_KEYS_NAMED])}{more})"]
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Silence the library's own table of missing and unused keys, which the strict check replaces, and its bar."""
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -14,13 +14,12 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from torch import nn
-from transformers.utils import logging as transformers_logging
 
 from anygpt.errors import CheckpointError
 from anygpt.weights import locate
+from anygpt.weights.quiet import quiet_libraries
 
 Loaded = TypeVar("Loaded")
 # What the two libraries raise for files that are missing, damaged or do not fit.
@@ -132,24 +131,6 @@ def require_files(folder: Path, name: str, alternatives: Iterable[str]) -> None:
         raise CheckpointError(
             f"{folder}: '{name}' has no {' or '.join(choices)}; copy or download the checkpoint again"
         )
-
-
-@contextmanager
-def quiet_libraries(*, hide_bars: bool = True) -> Iterator[None]:
-    """Silence the libraries' loading bars and reports; what matters is raised instead."""
-    verbosity = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
-    had_bars = transformers_logging.is_progress_bar_enabled()
-    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)
-    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
-    if hide_bars and had_bars:
-        transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        diffusers_logging.set_verbosity(verbosity[0])
-        transformers_logging.set_verbosity(verbosity[1])
-        if hide_bars and had_bars:
-            transformers_logging.enable_progress_bar()
 
 
 @contextmanager

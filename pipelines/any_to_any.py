@@ -202,7 +202,8 @@ class _Reply:
         except CancelledError:
             self.emit(MediaFailed(self.index, index, wanted.modality, stage, "cancelled"))
         except Exception as error:  # the medium is lost, the reply is not
-            self.emit(MediaFailed(self.index, index, wanted.modality, stage, _first_line(error)))
+            reason = error.reason if isinstance(error, StageError) else _first_line(error)
+            self.emit(MediaFailed(self.index, index, wanted.modality, stage, reason))
         else:
             self._add_time(stage, seconds)
             self.emit(MediaReady(self.index, index, wanted.modality, medium))

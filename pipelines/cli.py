@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import traceback
-import warnings
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -84,26 +83,11 @@ def load_model(
     from anygpt.config import load_stack_config
 
     loaded = load_stack_config(config, overrides, deploy)  # before the slow imports, so that its errors come at once
-    quiet_libraries()
     from pipelines.assistant import AnyGPT
 
     if os.path.isdir(config):
         return AnyGPT.from_pretrained(config, overrides, executor=executor, address=address, deploy=deploy)
     return AnyGPT.from_config(loaded, executor=executor, address=address)
-
-
-def quiet_libraries() -> None:
-    """Keep other libraries' progress bars, warnings and advice off the terminal."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
 
 
 @app.command()
@@ -228,7 +212,6 @@ def train(
     from pipelines.training.trainer import train as run
 
     config = load_training_config(stage if is_file else f"training/{stage}", overrides or [])
-    quiet_libraries()
     folder = out or Path("runs") / config.objective
     check_folder(folder)
     if run(config, folder) is None:
@@ -244,11 +227,12 @@ def pretrain(
     ),
 ) -> None:
     """Make the embedded default's frozen parts again, from the world alone."""
+    from anygpt.weights.quiet import quiet_libraries
     from pipelines.pretraining.recipes import run_recipes
 
     check_folder(out)
-    quiet_libraries()
-    run_recipes(part, out)
+    with quiet_libraries():
+        run_recipes(part, out)
 
 
 @world_app.command("draw")
@@ -261,9 +245,10 @@ def world_draw(
     from anygpt.media import save_image
     from anygpt.world.images import render_image
     from anygpt.world.oracle import read_text
+    from anygpt.world.phrases import canonical
     from anygpt.world.scenes import Scene
 
-    reading = read_text(words)
+    reading = read_text(canonical(words))
     if reading.shape is None or reading.colour is None:
         raise RequestError(
             f"scene: '{words}' given, expected one shape and one colour, as in: a small red circle at the top"

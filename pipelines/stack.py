@@ -10,6 +10,7 @@ import torch
 from anygpt.config import StackConfig, resolve_component
 from anygpt.errors import ConfigError
 from anygpt.tensors import ConditioningSpec
+from anygpt.weights.quiet import quiet_libraries
 from encoders import ENCODERS
 from encoders.contract import Encoder
 from generators import GENERATORS
@@ -93,6 +94,11 @@ def build_stack(config: StackConfig) -> Stack:
     """
     for stage in config.stages:
         check_device(config, stage)
+    with quiet_libraries(hide_bars=False):
+        return _load(config)
+
+
+def _load(config: StackConfig) -> Stack:
     encoders = {modality: build_encoder(config, modality) for modality in config.encoders}
     generators = {modality: build_generator(config, modality) for modality in config.generators}
     shapes = {modality: FeatureShape(e.feature_dim, e.num_tokens) for modality, e in encoders.items()}

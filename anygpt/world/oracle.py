@@ -149,6 +149,8 @@ def name_position(centre_px: tuple[float, float]) -> str | None:
 def read_text(text: str) -> Reading:
     """Read the attribute words of a free text: whole words in any case, the longest position that fits.
 
+    These are the world's canonical words; `anygpt.world.phrases.canonical` puts them in place of their synonyms.
+
     An attribute that is named with two different values, or not at all, is None.
     """
     found = {}

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Literal
 
 from anygpt.world.scenes import Scene
@@ -272,6 +273,15 @@ def paraphrase(scene: Scene, rng: random.Random, omit: frozenset[str] = frozense
     if where:
         forms.append(f"{where} a {size} {colour} {scene.shape}")
     return " ".join(rng.choice(forms).replace(" ,", ",").split()).rstrip(",")
+
+
+def canonical(text: str) -> str:
+    """The text with the world's own words for sizes and places: "tiny, upper left" → "small, top left"."""
+    words = {word: size for size, ways in SIZE_WORDS.items() for word in ways}
+    words |= {word: row for row, ways in ROW_WORDS.items() for word in ways}
+    words |= {"middle": "center", "centre": "center", "color": "colour"}
+    either = re.compile(rf"\b({'|'.join(words)})\b", re.IGNORECASE)
+    return either.sub(lambda match: words[match[0].lower()], text)
 
 
 def value_phrase(attribute: str, value: str, rng: random.Random) -> str:

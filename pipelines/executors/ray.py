@@ -154,7 +154,8 @@ class RayExecutor:
         self.input_modalities = tuple(config.encoders)
         self.output_modalities = tuple(config.generators)
         self.app = f"anygpt-{config.name}-{os.getpid()}"
-        self._own_folder = None if ray.is_initialized() else _start_ray(config, address)
+        self._connected = not ray.is_initialized()
+        self._own_folder = _start_ray(config, address) if self._connected else None
         try:
             self._handles = self._deploy()
         except BaseException:
@@ -207,10 +208,12 @@ class RayExecutor:
             return
         if self._own_folder is None:
             serve.delete(self.app)
-            return
-        serve.shutdown()
-        ray.shutdown()
-        shutil.rmtree(self._own_folder, ignore_errors=True)
+        else:
+            serve.shutdown()
+        if self._connected:
+            ray.shutdown()
+        if self._own_folder is not None:
+            shutil.rmtree(self._own_folder, ignore_errors=True)
 
     def _deployments(self) -> Mapping[str, Any]:
         applications = serve.status().applications

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from anygpt.errors import OverloadedError, StageError, TimedOutError
+from anygpt.errors import AnyGPTError, OverloadedError, StageError, TimedOutError
 
 
 @dataclass(eq=False)
@@ -166,8 +166,17 @@ class Worker:
         except Exception as error:
             if len(jobs) > 1 and self._retry_alone:
                 return [value for job in jobs for value in self._values([job])]
-            return [error] * len(jobs)
-        return values
+            return [self._named(error)] * len(jobs)
+        return [self._named(value) if isinstance(value, Exception) else value for value in values]
+
+    def _named(self, error: Exception) -> Exception:
+        """What a part raised as an error that names the stage; our own errors stay as they are."""
+        if isinstance(error, AnyGPTError):
+            return error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        named = StageError(self.name, ": ".join([type(error).__name__, *lines[:1]]))
+        named.__cause__ = error
+        return named
 
     def _next_batch(self) -> list[Job] | None:
         with self._changed:

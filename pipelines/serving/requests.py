@@ -124,14 +124,22 @@ class _PixelBudget:
     def _source(self, url: str) -> str | bytes:
         if url.startswith("data:"):
             return url
-        address = urllib.parse.urlsplit(url)
-        if address.scheme == "https" and address.hostname in self.config.service.allowed_hosts:
+        if _host(url) in self.config.service.allowed_hosts:
             return _fetch(url, self.config.limits.image.max_bytes)
         allowed = ", ".join(self.config.service.allowed_hosts) or "none"
         raise MediaError(
             f"image_url: an address given, expected a data URL (data:image/png;base64,…); hosts that may be asked over "
             f"https: {allowed}"
         )
+
+
+def _host(url: str) -> str | None:
+    """The host of an https address; None of anything else."""
+    try:
+        address = urllib.parse.urlsplit(url)
+    except ValueError:
+        return None
+    return address.hostname if address.scheme == "https" else None
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

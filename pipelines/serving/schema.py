@@ -159,14 +159,24 @@ def parse_body(schema: type[Body], data: bytes, max_values: int) -> Body:
         raise ServiceError(400, "body: nested too deeply") from error
 
 
+def _path(steps: tuple[int | str, ...]) -> str:
+    """Where in the body, without the names that pydantic gives to the branches of unions."""
+    path: list[str] = []
+    for before, step in zip((None, *steps), steps, strict=False):
+        branch = isinstance(step, str) and ("[" in step or step == "str" or isinstance(before, int))
+        path += [] if branch else [str(step)]
+    return ".".join(path) or "body"
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
 def _refusal(error: ValidationError) -> ServiceError:
     """The first problem of a body, in one line."""
-    problem = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(step) for step in problem["loc"]) or "body"
+    problems = error.errors(include_url=False, include_context=False)
+    problem = max(problems, key=lambda problem: len(problem["loc"]))  # of a union's branches, the one that fitted best
+    where = _path(problem["loc"])
     if problem["type"] == "extra_forbidden":
         return ServiceError(400, f"{where}: given, which this service does not know; leave it out", param=where)
     if problem["type"] == "missing":

@@ -94,7 +94,7 @@ def test_chat_lost_medium_is_an_error_of_the_reply(model, monkeypatch):
     monkeypatch.setattr(model.executor.stack.generators["image"], "generate", generate)
     reply = model.chat("Hello", modalities=["image"])
     assert reply.parts == ()
-    assert reply.errors == (MediaFailed(0, 0, "image", "generators.image", "broken"),)
+    assert reply.errors == (MediaFailed(0, 0, "image", "generators.image", "RuntimeError: broken"),)
     assert reply.conversation[-1].media("image") == [MediumRef("image")]
     assert model.chat("And?", history=reply.conversation, modalities=["text"]).text
 

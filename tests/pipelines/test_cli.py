@@ -90,7 +90,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 @pytest.fixture
 def loaded(model: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> AnyGPT:
     """The command line finds this stack whatever config it is told."""
-    monkeypatch.setattr(cli, "load_model", lambda config, overrides: nullcontext(model))
+    monkeypatch.setattr(cli, "load_model", lambda config, overrides, *placing: nullcontext(model))
     return model
 
 
@@ -177,7 +177,7 @@ GENERATE = [
 
 @pytest.mark.parametrize(("arguments", "message"), GENERATE, ids=lambda value: str(value)[:50])
 def test_generate_refuses_in_one_line_before_anything_is_loaded(run, folder, monkeypatch, arguments, message):
-    monkeypatch.setattr(cli, "quiet_libraries", lambda: pytest.fail("the libraries are loaded already"))
+    monkeypatch.setattr("pipelines.assistant.start_executor", lambda *_: pytest.fail("the stack is loaded already"))
     before = set(folder.rglob("*"))
     check_refused(run("generate", *arguments), message, folder, before)
 
@@ -383,7 +383,7 @@ def test_generate_lost_medium_is_a_failure_after_the_text(run, folder, broken_ge
     ended = run("generate", "Hello")
     assert ended.code == 1
     assert ended.out.strip()
-    assert ended.err == "anygpt: error: stage 'generators.image': image 1 of the reply is lost: out of memory\n"
+    assert ended.err == "anygpt: error: stage 'generators.image': image 1 of the reply is lost: RuntimeError: out of memory\n"
     assert not (folder / "replies").exists()
 
 
@@ -392,7 +392,7 @@ def test_generate_lost_medium_is_in_the_json(run, broken_generator):
     assert ended.code == 1
     reply = json.loads(ended.out)
     assert reply["media"] == []
-    assert reply["errors"] == [{"type": "image", "stage": "generators.image", "message": "out of memory"}]
+    assert reply["errors"] == [{"type": "image", "stage": "generators.image", "message": "RuntimeError: out of memory"}]
 
 
 @pytest.fixture
@@ -406,7 +406,7 @@ def broken_backbone(loaded: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_generate_failing_stage_is_one_line_and_exit_code_1(run, broken_backbone):
     ended = run("generate", "Hello")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == "anygpt: error: stage 'pipeline': RuntimeError: backbone broke\n"
+    assert ended.err == "anygpt: error: stage 'backbone': RuntimeError: backbone broke\n"
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "generate", "Hello"], ["generate", "Hello", "--debug"]])
@@ -415,11 +415,11 @@ def test_debug_shows_the_traceback(run, broken_backbone, arguments):
     assert ended.code == 1
     assert ended.err.startswith("Traceback (most recent call last)")
     assert "RuntimeError: backbone broke" in ended.err
-    assert ended.err.splitlines()[-1].startswith("anygpt: error: stage 'pipeline'")
+    assert ended.err.splitlines()[-1].startswith("anygpt: error: stage 'backbone'")
 
 
 def test_a_bug_is_one_line_and_exit_code_1(run, monkeypatch):
-    def load_model(config: str, overrides: list[str]) -> Any:
+    def load_model(*given: Any) -> Any:
         raise ZeroDivisionError("division\nby zero")
 
     monkeypatch.setattr(cli, "load_model", load_model)
@@ -429,7 +429,7 @@ def test_a_bug_is_one_line_and_exit_code_1(run, monkeypatch):
 
 
 def test_an_interrupt_is_one_line_and_exit_code_130(run, monkeypatch):
-    def load_model(config: str, overrides: list[str]) -> Any:
+    def load_model(*given: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "load_model", load_model)
@@ -491,8 +491,8 @@ def test_chat_goes_on_after_a_lost_medium_and_a_failed_reply(run, loaded, broken
     ended = run("chat", "--modalities", "image", stdin="One\nTwo\n")
     assert ended.code == 0
     assert ended.err.splitlines() == [
-        "anygpt: error: stage 'pipeline': RuntimeError: backbone broke",
-        "anygpt: error: image 1 is lost: out of memory",
+        "anygpt: error: stage 'backbone': RuntimeError: backbone broke",
+        "anygpt: error: image 1 is lost: RuntimeError: out of memory",
     ]
 
 

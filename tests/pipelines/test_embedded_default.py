@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,31 +12,26 @@ from anygpt.world.images import render_image
 from anygpt.world.oracle import read_image, read_text
 from anygpt.world.scenes import Scene
 from pipelines.assistant import Reply
+from pipelines.cli import main
 
 STAR = Scene("star", "red", "large", "left")
 CIRCLE = Scene("circle", "blue", "small", "top left")
 
 
-@pytest.fixture(scope="module")
-def model() -> Iterator[AnyGPT]:
-    with AnyGPT.from_config("tiny") as model:
-        yield model
-
-
-def test_draws_describes_edits_and_answers(model: AnyGPT) -> None:
-    drawn = model.chat("Draw a small blue circle at the top left.", seed=0)
+def test_draws_describes_edits_and_answers(tiny: AnyGPT) -> None:
+    drawn = tiny.chat("Draw a small blue circle at the top left.", seed=0)
     assert read_text(drawn.text).matches(CIRCLE)
     assert read_image(drawn.images[0]).matches(CIRCLE)
-    edited = model.chat([render_image(STAR, 3), "Now make it green."], seed=0)
+    edited = tiny.chat([render_image(STAR, 3), "Now make it green."], seed=0)
     assert read_image(edited.images[0]).matches(STAR.changed("colour", "green"))
-    told = model.chat("Where is it?", history=edited.conversation)
+    told = tiny.chat("Where is it?", history=edited.conversation)
     assert read_text(told.text).position == "left"
     assert not told.images
-    described = model.chat([render_image(CIRCLE, 4), "What do you see?"])
+    described = tiny.chat([render_image(CIRCLE, 4), "What do you see?"])
     assert read_text(described.text).matches(CIRCLE)
 
 
-def test_replies_alone_and_in_a_batch_of_eight_are_the_same(model: AnyGPT) -> None:
+def test_replies_alone_and_in_a_batch_of_eight_are_the_same(tiny: AnyGPT) -> None:
     """Prompts of different lengths, pictures in some, several media in one: text and pixels to the last bit."""
     messages = [
         "Draw a small blue circle at the top left.",
@@ -49,10 +45,28 @@ def test_replies_alone_and_in_a_batch_of_eight_are_the_same(model: AnyGPT) -> No
     ]
     seeds = list(range(8))
     for options in ({}, {"temperature": 1.0}):
-        together = model.chat_batch(messages, seeds=seeds, **options)
+        together = tiny.chat_batch(messages, seeds=seeds, **options)
         for message, seed, reply in zip(messages, seeds, together, strict=True):
-            assert contents(model.chat(message, seed=seed, **options)) == contents(reply)
+            assert contents(tiny.chat(message, seed=seed, **options)) == contents(reply)
 
 
 def contents(reply: Reply) -> list[object]:
     return [part if isinstance(part, str) else part.tobytes() for part in reply.parts]
+
+
+@pytest.mark.parametrize(
+    ("name", "colour"),
+    [("photo.jpg", "red"), ("alpha.png", "blue"), ("animated.gif", "green"), ("screenshot.png", "magenta")],
+)
+def test_pictures_of_other_programs_go_in(name: str, colour: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Through the command line: photo size, transparency, the first frame of several, a screenshot."""
+    picture = Path(__file__).parents[1] / "fixtures" / "images" / name
+    assert picture.is_file()
+    command = ["anygpt", "generate", "What do you see?", "--image", str(picture)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    said, complaints = capsys.readouterr()
+    assert (ended.value.code, complaints) == (0, "")
+    assert read_text(said).colour == colour

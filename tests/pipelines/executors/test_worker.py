@@ -138,7 +138,7 @@ def test_worker_failed_batch_fails_its_jobs_and_nothing_else(stage, start):
     results = [worker.submit(Job(payload)) for payload in (1, "bad", 2)]
     stage.may_go_on.set()
     for result in results:
-        with pytest.raises(ValueError, match="bad job"):
+        with pytest.raises(StageError, match="ValueError: bad job"):
             result.result(WAIT_S)
     assert value(worker.submit(Job(3))) == 6
 
@@ -149,7 +149,7 @@ def test_worker_that_retries_alone_fails_the_bad_job_alone(stage, start):
     good, bad, other = (worker.submit(Job(payload)) for payload in (1, "bad", 2))
     stage.may_go_on.set()
     assert (value(good), value(other)) == (2, 4)
-    with pytest.raises(ValueError, match="bad job"):
+    with pytest.raises(StageError, match="ValueError: bad job"):
         bad.result(WAIT_S)
     assert stage.batches == [[0], [1, "bad", 2], [1], ["bad"], [2]]
 

@@ -69,9 +69,7 @@ def test_chat_takes_a_picture(service):
 def test_chat_streams_the_same_reply(service):
     asked = {"model": "tiny", "messages": pictured(STAR, "Now make it green."), "seed": 5}
     whole = service.openai.chat.completions.create(**asked).choices[0].message
-    chunks = list(
-        service.openai.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
-    )
+    chunks = list(service.openai.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
     assert chunks[-1].usage.total_tokens > 0
     deltas = [chunk.choices[0].delta for chunk in chunks[:-1]]
     assert deltas[0].role == "assistant"

@@ -1,0 +1,43 @@
+"""Two nodes in one machine, with GPUs that are only counted: prints where each stage went. Run by test_ray.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import ray
+from ray.cluster_utils import Cluster
+
+from anygpt import AnyGPT, load_stack_config
+from anygpt.config import StagePlacement
+
+PLACEMENT = {
+    "encoders.image": StagePlacement(dtype="float64", num_gpus=0.25, resources={"small": 1}),
+    "backbone": StagePlacement(dtype="float64", num_cpus=1, num_gpus=0.5, resources={"big": 1}),
+    "generators.image": StagePlacement(num_gpus=0.5),
+}
+
+
+def main() -> None:
+    cluster = Cluster()
+    # The small node comes first and has no room for a second half of its GPU, so the generator must go to the big one.
+    small = cluster.add_node(num_cpus=2, num_gpus=0.5, resources={"small": 1})
+    big = cluster.add_node(num_cpus=3, num_gpus=1, resources={"big": 1})
+    names = {small.node_id: "small", big.node_id: "big"}
+    config = load_stack_config("tiny")
+    config.placement = PLACEMENT
+    try:
+        with AnyGPT.from_config(config, executor="ray", address=cluster.address) as model:
+            places = asyncio.run(model.executor.places())  # type: ignore[attr-defined]
+            reply = model.chat("Draw a small blue circle.")
+        found = {s: {"node": names[p["node"]], "resources": p["resources"]} for s, p in places.items()}
+        print(json.dumps({**found, "text": reply.text}))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+if __name__ == "__main__":
+    logging.disable(logging.INFO)
+    main()

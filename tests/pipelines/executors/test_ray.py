@@ -1,0 +1,166 @@
+"""Stages on Ray: placed, batched, killed, and cleared away."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from anygpt import AnyGPT, load_image
+from anygpt.errors import AnyGPTError, ConfigError, StageError
+from anygpt.world.images import render_image
+from anygpt.world.oracle import read_image
+from anygpt.world.scenes import Scene
+from pipelines.assistant import Reply
+
+STAR = Scene("star", "red", "large", "left")
+ANSWER_S = 15  # each request is answered or failed within this, whatever dies
+BACK_S = 60
+
+
+def states(model: AnyGPT) -> dict[str, str]:
+    return asyncio.run(model.executor.stage_states())
+
+
+def places(model: AnyGPT) -> dict[str, dict[str, Any]]:
+    return asyncio.run(model.executor.places())
+
+
+def contents(reply: Reply) -> list[Any]:
+    return [part if isinstance(part, str) else part.tobytes() for part in reply.parts]
+
+
+def test_replies_are_those_of_the_local_executor(tiny, ray_tiny):
+    messages = ["Hello", [render_image(STAR, 1), "Now make it green."], "Draw a small blue circle and a red square."]
+    for options in ({}, {"temperature": 1.0}, {"modalities": ["image"], "steps": 3}):
+        one, other = (model.chat_batch(messages, seeds=[3, 4, 5], **options) for model in (tiny, ray_tiny))
+        assert [contents(reply) for reply in one] == [contents(reply) for reply in other]
+
+
+def test_every_stage_is_a_process_of_its_own(ray_tiny):
+    placed = places(ray_tiny)
+    assert set(placed) == set(ray_tiny.config.stages)
+    assert len({place["pid"] for place in placed.values()} | {os.getpid()}) == 4
+    assert states(ray_tiny) == dict.fromkeys(ray_tiny.config.stages, "ready")
+
+
+def test_reply_that_is_closed_early_is_cancelled(ray_tiny):
+    stream = ray_tiny.stream("Draw a small blue circle at the top left.", steps=500)
+    started = time.monotonic()
+    next(event for event in stream if type(event).__name__ == "MediaProgress")
+    stream.close()
+    assert ray_tiny.chat("Draw a red star.", steps=2).images  # the generator is free again
+    assert time.monotonic() - started < 30
+
+
+def test_refusals_of_a_stage_are_its_own_errors(ray_tiny):
+    with pytest.raises(AnyGPTError, match="width_px: 65 given"):
+        ray_tiny.chat("Draw a star.", width_px=65)
+    with pytest.raises(AnyGPTError, match="the context holds"):
+        ray_tiny.chat("red " * 5000)
+
+
+@pytest.mark.parametrize("stage", ["encoders.image", "backbone", "generators.image"])
+def test_killed_stage_costs_its_own_and_comes_back(ray_tiny, stage):
+    """Requests keep coming while the stage's process is killed; none stays without an answer."""
+
+    def ask(at: int) -> tuple[float, str]:
+        started = time.monotonic()
+        parts = [render_image(STAR, at), "Now make it green."]
+        try:
+            reply = ray_tiny.chat(parts, seed=at)
+            outcome = "lost" if reply.errors else "whole"
+            if reply.errors:
+                assert {lost.stage for lost in reply.errors} == {"generators.image"}
+                assert reply.text
+        except StageError as error:
+            outcome = error.stage
+        return time.monotonic() - started, outcome
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, at) for at in range(4)]
+        time.sleep(0.2)
+        os.kill(places(ray_tiny)[stage]["pid"], signal.SIGKILL)
+        asked += [pool.submit(ask, at) for at in range(4, 8)]
+        results = [future.result() for future in asked]
+    assert max(seconds for seconds, _ in results) < ANSWER_S, results
+    assert {outcome for _, outcome in results} <= {"whole", "lost" if stage == "generators.image" else stage}, results
+    assert wait_until_whole(ray_tiny) < BACK_S
+
+
+def wait_until_whole(model: AnyGPT) -> float:
+    """Seconds until a reply with a picture in and out is whole again."""
+    started = time.monotonic()
+    while time.monotonic() - started < BACK_S:
+        try:
+            reply = model.chat([render_image(STAR, 1), "Now make it green."])
+            if not reply.errors:
+                assert read_image(reply.images[0]).matches(STAR.changed("colour", "green"))
+                return time.monotonic() - started
+        except StageError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"not back within {BACK_S} seconds: {states(model)}")
+
+
+def test_no_such_cluster_is_one_line():
+    script = (
+        "from anygpt import AnyGPT, ConfigError\n"
+        "try:\n    AnyGPT.from_config('tiny', executor='ray', address='127.0.0.1:1')\n"
+        "except ConfigError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.startswith("address: '127.0.0.1:1' given, where no Ray cluster answers")
+
+
+def test_executor_of_another_name_is_refused():
+    with pytest.raises(ConfigError, match="executor: 'cloud' given, expected one of local, ray"):
+        AnyGPT.from_config("tiny", executor="cloud")
+    with pytest.raises(ConfigError, match="address: 'auto' given with the local executor"):
+        AnyGPT.from_config("tiny", address="auto")
+
+
+def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed():
+    script = Path(__file__).with_name("cluster_of_two.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["encoders.image"] == {"node": "small", "resources": {"CPU": 0.5, "GPU": 0.25, "small": 1.0}}
+    assert found["backbone"] == {"node": "big", "resources": {"CPU": 1.0, "GPU": 0.5, "big": 1.0}}
+    assert found["generators.image"] == {"node": "big", "resources": {"CPU": 0.5, "GPU": 0.5}}
+    assert found["text"].startswith("Here is")
+
+
+def test_nothing_is_left_after_a_run(tmp_path):
+    """No process, no shared memory and no temporary file."""
+    before = leftovers()
+    command = [sys.executable, "-m", "pipelines", "generate", "Draw a red star.", "--executor", "ray"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert read_image(load_image(tmp_path / "reply-1.png")).shape == "star"
+    assert leftovers() == before
+
+
+def leftovers() -> set[str]:
+    """Ray's processes, its files in shared memory and our temporary folders."""
+    processes = {
+        f"{process.pid} {process.info['name']}"
+        for process in psutil.process_iter(["name", "cmdline"])
+        if any(word in " ".join(process.info["cmdline"] or []) for word in ("raylet", "gcs_server", "ray::"))
+    }
+    files = {str(path) for place in ("/dev/shm", "/tmp") for path in Path(place).glob("*") if is_ours(path)}
+    return processes | files
+
+
+def is_ours(path: Path) -> bool:
+    return path.name.startswith(("plasma", "anygpt-", "ray"))
