@@ -7,10 +7,13 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
+import string
 from typing import Literal
 
+from anygpt.world.compositions import COMPOSITIONS, compose
 from anygpt.world.scenes import Scene
 
 Split = Literal["train", "held_out"]
@@ -231,6 +234,8 @@ FAMILIES = {
     "outside": ("outside",),
 }
 
+COMPOSED_SHARE = 0.5  # of the training requests where there are compositions
+
 OPENERS = ("Please", "Hey,", "Hi,", "OK,", "Well,", "So,", "Now", "And", "Hello,", "Great.", "Thanks.", "Good.", "Then")
 CLOSERS = ("please", "for me", "now", "thanks", "if you can", "if possible", "thank you")
 
@@ -302,10 +307,40 @@ def templates(family: str, split: Split) -> tuple[str, ...]:
 
 def request(part: str, split: Split, rng: random.Random, **slots: str) -> str:
     """A request from one of the lists above, its slots filled; training requests also vary in manner."""
-    template = rng.choice((TRAIN if split == "train" else HELD_OUT)[part])
-    said = template.format(**slots)
+    said = _template(part, split, rng).format(**slots)
     said = said[0].upper() + said[1:]
     return said if split == "held_out" else vary_manner(said, rng)
+
+
+def _template(part: str, split: Split, rng: random.Random) -> str:
+    if split == "held_out":
+        return rng.choice(HELD_OUT[part])
+    if part in COMPOSITIONS and rng.random() < COMPOSED_SHARE:
+        while (composed := compose(part, rng)) and bare_wording(composed) in _held_out_wordings():
+            pass
+        return composed
+    return rng.choice(TRAIN[part])
+
+
+def wording(template: str) -> str:
+    """A template in lower case and without punctuation; slots look alike."""
+    words = re.sub(r"\{\w+\}", " slot ", template.lower())
+    return " ".join(re.sub(f"[{re.escape(string.punctuation)}]", " ", words).split())
+
+
+def bare_wording(template: str) -> str:
+    """A template's wording without courtesies at its beginning and end."""
+    said = wording(template)
+    for opener in (o.lower().rstrip(",.") for o in OPENERS):
+        said = said.removeprefix(f"{opener} ")
+    for closer in CLOSERS:
+        said = said.removesuffix(f" {closer}")
+    return said
+
+
+@functools.cache
+def _held_out_wordings() -> frozenset[str]:
+    return frozenset(bare_wording(template) for templates in HELD_OUT.values() for template in templates)
 
 
 def vary_manner(said: str, rng: random.Random) -> str:

@@ -383,7 +383,10 @@ def test_generate_lost_medium_is_a_failure_after_the_text(run, folder, broken_ge
     ended = run("generate", "Hello")
     assert ended.code == 1
     assert ended.out.strip()
-    assert ended.err == "anygpt: error: stage 'generators.image': image 1 of the reply is lost: RuntimeError: out of memory\n"
+    assert (
+        ended.err
+        == "anygpt: error: stage 'generators.image': image 1 of the reply is lost: RuntimeError: out of memory\n"
+    )
     assert not (folder / "replies").exists()
 
 

@@ -6,6 +6,7 @@ import string
 
 import pytest
 
+from anygpt.world.compositions import COMPOSITIONS, all_compositions
 from anygpt.world.oracle import read_text
 from anygpt.world.phrases import (
     CENTRE_PLACES,
@@ -16,6 +17,7 @@ from anygpt.world.phrases import (
     ROW_WORDS,
     SIZE_WORDS,
     TRAIN,
+    bare_wording,
     canonical,
     caption,
     paraphrase,
@@ -24,16 +26,11 @@ from anygpt.world.phrases import (
     templates,
     value_phrase,
     vary_manner,
+    wording,
 )
 from anygpt.world.scenes import ALL_SCENES, ATTRIBUTES, POSITIONS, Scene
 
 SLOTS = {"draw": {"scene"}, "say": {"scene"}, **{f"edit_{attribute}": {"value"} for attribute in ATTRIBUTES}}
-
-
-def plain(template: str) -> str:
-    """Lower case, without punctuation; slots stay apart from words."""
-    text = re.sub(r"\{\w+\}", " slot ", template.lower())
-    return " ".join(re.sub(f"[{re.escape(string.punctuation)}]", " ", text).split())
 
 
 # Templates
@@ -42,8 +39,8 @@ def plain(template: str) -> str:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_40_templates_for_training_and_10_held_out(family):
     """Counted by wording: the same words for two attributes count once."""
-    assert len({plain(template) for template in templates(family, "train")}) >= 40
-    assert len({plain(template) for template in templates(family, "held_out")}) >= 10
+    assert len({wording(template) for template in templates(family, "train")}) >= 40
+    assert len({wording(template) for template in templates(family, "held_out")}) >= 10
 
 
 def test_families_cover_all_lists():
@@ -52,14 +49,28 @@ def test_families_cover_all_lists():
 
 
 def test_no_held_out_wording_arises_in_training_not_even_through_courtesies():
-    train = {
-        plain(f"{opener} {template} {closer}")
+    listed = {
+        wording(f"{opener} {template} {closer}")
         for part in TRAIN.values()
         for template in part
         for opener in ("", *OPENERS)
         for closer in ("", *CLOSERS)
     }
-    assert not train & {plain(template) for part in HELD_OUT.values() for template in part}
+    assert not listed & {wording(template) for part in HELD_OUT.values() for template in part}
+    assert bare_wording("Please, draw {scene} for me.") == bare_wording("Draw {value}") == "draw slot"
+    held_out = {bare_wording(template) for part in HELD_OUT.values() for template in part}
+    slots = {"scene": "{scene}", "value": "{value}"}
+    rng = random.Random(10)
+    for part in COMPOSITIONS:
+        assert not {bare_wording(request(part, "train", rng, **slots)) for _ in range(3000)} & held_out
+
+
+def test_compositions_are_many_and_have_their_slots():
+    for part in COMPOSITIONS:
+        composed = {wording(template) for template in all_compositions(part)}
+        assert len(composed) > 40, part
+        fields = {name for template in all_compositions(part) for _, name, _, _ in string.Formatter().parse(template)}
+        assert fields - {None} == SLOTS.get(part, set())
 
 
 @pytest.mark.parametrize("part", TRAIN)
@@ -73,7 +84,7 @@ def test_templates_have_their_slots_and_no_others(part):
 @pytest.mark.parametrize("part", TRAIN)
 def test_templates_of_a_list_differ_by_more_than_punctuation(part):
     for lists in (TRAIN, HELD_OUT):
-        assert len({plain(template) for template in lists[part]}) == len(lists[part])
+        assert len({wording(template) for template in lists[part]}) == len(lists[part])
 
 
 # Scenes in words
