@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BROWSER_STAMP := $(VENV)/.browser
 # pytest-xdist workers of `make test`; 0 runs all tests in one process.
 WORKERS ?= 0
 
@@ -10,7 +11,7 @@ WORKERS ?= 0
 test: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench
+.PHONY: help install run demo test check format bench
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
@@ -27,8 +28,19 @@ $(STAMP): pyproject.toml constraints.txt
 run: install  ## answer a first request with the embedded default
 	$(BIN)/python examples/first_request.py
 
-test: install  ## run the tests
+demo: install  ## open the chat page at http://127.0.0.1:7860
+	$(BIN)/anygpt demo
+
+test: install $(BROWSER_STAMP)  ## run the tests
 	$(BIN)/python -m pytest -q -n $(WORKERS)
+
+# An installed Chromium or Chrome, else Playwright's own, else Debian's; without one the page's tests skip and say so.
+$(BROWSER_STAMP): | $(STAMP)
+	@for name in chromium chromium-browser google-chrome; do command -v $$name && break; done >/dev/null || \
+		timeout 300 $(BIN)/playwright install chromium >/dev/null 2>&1 || \
+		{ apt-get update && apt-get install -y chromium; } >/dev/null 2>&1 || \
+		echo "no browser to be had: the tests of the page will skip; install Chromium or Chrome for them" >&2
+	@touch $@
 
 check: install  ## lint, formatting, types
 	$(BIN)/ruff check

@@ -174,6 +174,34 @@ def serve(
     run(lambda: load_model(config, overrides or [], executor, address, deploy), host, port, api_key)
 
 
+@app.command()
+def demo(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    server: Annotated[
+        str | None, typer.Option(help="A running service to talk to, as in http://127.0.0.1:8000.")
+    ] = None,
+    api_key: ApiKey = None,
+    config: Config = "tiny",
+    executor: ExecutorName = "local",
+    address: Address = None,
+    deploy: Deploy = None,
+    overrides: Overrides = None,
+) -> None:
+    """A chat in the browser, with this program's own stack or a running service."""
+    from pipelines.demo.page import launch_page
+
+    if server is not None:
+        from pipelines.demo.http_backend import HttpBackend
+
+        launch_page(HttpBackend(server, api_key), host, port)
+        return
+    from pipelines.demo.backends import LocalBackend
+
+    with load_model(config, overrides or [], executor, address, deploy) as model:
+        launch_page(LocalBackend(model), host, port)
+
+
 @eval_app.command("matrix")
 def eval_matrix(
     trials: Annotated[int, typer.Option(help="Trials a cell.", min=1)] = 100,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -37,6 +38,7 @@ except ImportError as error:
     raise MissingExtraError("the Ray executor needs ray: pip install 'anygpt[serve]'") from error
 
 POLL_S = 0.05  # how often a waiting call looks whether its request was cancelled
+KNOCK_S = 5.0
 STARTING_STATES = ("UPDATING", "DEPLOYING", "UPSCALING", "DOWNSCALING")
 
 # A reference inside a list: Ray hands it on as it is, where a bare one would be fetched for the call.
@@ -328,8 +330,9 @@ def _start_ray(config: StackConfig, address: str | None) -> str | None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is not None:
         try:
+            _check_reachable(address)
             ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(f"address: '{address}' given, where no Ray cluster answers: {reason}") from error
         return None
@@ -338,3 +341,14 @@ def _start_ray(config: StackConfig, address: str | None) -> str | None:
     folder = tempfile.mkdtemp(prefix="anygpt-")
     ray.init(include_dashboard=False, num_cpus=max(os.cpu_count() or 1, int(room) + 1), _temp_dir=folder, **quiet)
     return folder
+
+
+def _check_reachable(address: str) -> None:
+    """Knock at host:port, which Ray itself would try for minutes.
+
+    Raises:
+        OSError, ValueError: if nobody listens there, or the port is none.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()

@@ -13,7 +13,7 @@ from anygpt import AnyGPT, load_stack_config
 from anygpt.config import StagePlacement
 
 PLACEMENT = {
-    "encoders.image": StagePlacement(dtype="float64", num_gpus=0.25, resources={"small": 1}),
+    "encoders.image": StagePlacement(dtype="float64", num_gpus=0.75, resources={"small": 1}),
     "backbone": StagePlacement(dtype="float64", num_cpus=1, num_gpus=0.5, resources={"big": 1}),
     "generators.image": StagePlacement(num_gpus=0.5),
 }
@@ -21,8 +21,8 @@ PLACEMENT = {
 
 def main() -> None:
     cluster = Cluster()
-    # The small node comes first and has no room for a second half of its GPU, so the generator must go to the big one.
-    small = cluster.add_node(num_cpus=2, num_gpus=0.5, resources={"small": 1})
+    # The small node comes first and has a quarter of its GPU left, so the generator must go to the big one.
+    small = cluster.add_node(num_cpus=2, num_gpus=1, resources={"small": 1})
     big = cluster.add_node(num_cpus=3, num_gpus=1, resources={"big": 1})
     names = {small.node_id: "small", big.node_id: "big"}
     config = load_stack_config("tiny")

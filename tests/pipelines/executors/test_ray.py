@@ -135,7 +135,7 @@ def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed():
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["encoders.image"] == {"node": "small", "resources": {"CPU": 0.5, "GPU": 0.25, "small": 1.0}}
+    assert found["encoders.image"] == {"node": "small", "resources": {"CPU": 0.5, "GPU": 0.75, "small": 1.0}}
     assert found["backbone"] == {"node": "big", "resources": {"CPU": 1.0, "GPU": 0.5, "big": 1.0}}
     assert found["generators.image"] == {"node": "big", "resources": {"CPU": 0.5, "GPU": 0.5}}
     assert found["text"].startswith("Here is")

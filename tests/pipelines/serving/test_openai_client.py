@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from PIL import Image
 
-from anygpt.media import encode_png, load_image, to_data_url
+from anygpt.media import encode_png, load_image, save_image, to_data_url
 from anygpt.world.images import render_image
 from anygpt.world.oracle import read_image, read_text
 from anygpt.world.scenes import Scene
+from pipelines.cli import main
 
 STAR = Scene("star", "red", "large", "left")
 CIRCLE = Scene("circle", "blue", "small", "top left")
@@ -134,8 +138,23 @@ def test_errors_are_the_clients_own(service):
         openai.OpenAI(base_url=f"{service.url}/v1", api_key="guess", max_retries=0).models.list()
 
 
-def test_the_same_seed_gives_the_same_reply_in_python_and_over_http(tiny, local_service, ray_service):
-    """Text and PNG bytes; greedy and sampled, a picture in and out."""
+def on_the_command_line(
+    picture: Image.Image, seed: int, temperature: float, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[str, list[bytes]]:
+    """What `anygpt generate` says and saves."""
+    save_image(picture, folder / "asked.png")
+    command = ["anygpt", "generate", "Now make it green.", "--image", str(folder / "asked.png"), "--json"]
+    options = ["--out", str(folder), "--seed", str(seed), "--temperature", str(temperature)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", [*command, *options])
+        with pytest.raises(SystemExit):
+            main()
+    reply = json.loads(capsys.readouterr().out)
+    return reply["text"], [Path(medium["path"]).read_bytes() for medium in reply["media"]]
+
+
+def test_the_same_seed_gives_the_same_reply_in_every_use(tiny, local_service, ray_service, tmp_path, capsys):
+    """Python, HTTP on both executors, the command line: text and PNG bytes, greedy and sampled, pictures both ways."""
     picture = render_image(STAR, 3)
     for temperature in (0.0, 1.0):
         reply = tiny.chat([picture, "Now make it green."], seed=11, temperature=temperature)
@@ -150,4 +169,5 @@ def test_the_same_seed_gives_the_same_reply_in_python_and_over_http(tiny, local_
             )
             given = (message.content, [decoded(image) for image in getattr(message, "images", [])])
             assert given == expected
+        assert on_the_command_line(picture, 11, temperature, tmp_path, capsys) == expected
     assert load_image(to_data_url(picture)).tobytes() == picture.tobytes()

@@ -1,0 +1,62 @@
+"""Who answers the page: an assistant in this process, or a service (`http_backend.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+from anygpt.config import Limits
+from anygpt.events import Event
+from anygpt.messages import Message
+
+if TYPE_CHECKING:
+    from pipelines.assistant import AnyGPT
+
+
+class Backend(Protocol):
+    """Answers conversations.
+
+    Attributes:
+        output_modalities: what a reply may hold besides text.
+        limits: what an attached file may weigh.
+    """
+
+    output_modalities: tuple[str, ...]
+    limits: Limits
+
+    def stream(self, conversation: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+        """The reply's events. Closing the generator, or cancelling the task that waits for it, cancels the reply.
+
+        Args:
+            conversation: ends with the user's message.
+            options: seed, modalities, max_tokens, temperature, steps, guidance; what is missing takes its default.
+        Raises:
+            AnyGPTError: if the request cannot be answered; it may come as a `Failed` event instead.
+        """
+
+
+class LocalBackend:
+    """An assistant in this process. The caller closes it."""
+
+    def __init__(self, model: AnyGPT) -> None:
+        self.model = model
+        self.output_modalities = tuple(model.executor.output_modalities)
+        self.limits = model.config.limits
+
+    async def stream(self, conversation: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+        """As in `Backend`."""
+        from pipelines.any_to_any import Request
+        from pipelines.assistant import request_options
+
+        request = Request(list(conversation), request_options(**options))
+        events = self.model.run([request])
+        waiting = ThreadPoolExecutor(1, "anygpt-demo-reply")  # its own thread: a full pool would hold other replies up
+        try:
+            while (event := await asyncio.get_running_loop().run_in_executor(waiting, next, events, None)) is not None:
+                yield event
+        finally:
+            request.cancel.set()
+            waiting.submit(events.close)
+            waiting.shutdown(wait=False)

@@ -1,0 +1,131 @@
+"""What happens when the page's components are used. gradio itself is handed in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anygpt.errors import AnyGPTError
+from anygpt.messages import Message
+from pipelines.demo.backends import Backend
+from pipelines.demo.conversation import Session
+from pipelines.demo.media import read_attachment
+
+HANDLER: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+# A handler's answers: what changes, by component.
+Updates = AsyncGenerator[dict[Any, Any], None]
+
+
+@dataclass
+class Handlers:
+    """The components, and what happens when they are used. A handler returns what changes, by component."""
+
+    gr: Any
+    backend: Backend
+    folder: Path
+    session: Any
+    chat: Any
+    box: Any
+    stop: Any
+    retry: Any
+    clear: Any
+    settings: list[Any]
+
+    def connect(self) -> None:
+        outputs = [self.session, self.chat, self.box, self.stop, self.retry, self.clear]
+        sent = self.box.submit(self.send, [self.session, self.box, *self.settings], outputs, **HANDLER)
+        again = self.retry.click(self.send_again, [self.session, *self.settings], outputs, **HANDLER)
+        self.stop.click(self.end_reply, self.session, outputs, cancels=[sent, again], queue=False, **HANDLER)
+        self.clear.click(self.start_afresh, self.session, outputs, queue=False, **HANDLER)
+        self.chat.clear(self.start_afresh, self.session, outputs, queue=False, **HANDLER)
+
+    async def send(self, session: Session, message: dict[str, Any], *values: Any) -> Updates:
+        """Take the message in the box and answer it. Files that cannot be read leave the text in the box."""
+        text, files = message["text"], message["files"]
+        if session.busy or not (text.strip() or files):
+            yield self._changes(session)
+            return
+        session.busy = True
+        try:
+            media = [await asyncio.to_thread(read_attachment, file, self.backend.limits) for file in files]
+            session.ask(Message("user", [*media, *([text] if text else [])]), files)
+        except AnyGPTError as error:
+            session.refuse(str(error))
+            session.busy = False
+            yield {**self._changes(session), self.box: {"text": text, "files": []}}
+            return
+        yield {self.box: None}
+        async with aclosing(self._answer(session, values)) as steps:
+            async for changes in steps:
+                yield changes
+
+    async def send_again(self, session: Session, *values: Any) -> Updates:
+        """Answer the last message again, by the settings of now."""
+        if not session.busy and session.ask_again():
+            session.busy = True
+            async with aclosing(self._answer(session, values)) as steps:
+                async for changes in steps:
+                    yield changes
+        yield self._changes(session)
+
+    async def _answer(self, session: Session, values: tuple[Any, ...]) -> Updates:
+        """Run the last turn. Cancelled by gradio when the user stops or leaves; `end_reply` tidies up then."""
+        turn = session.turns[-1]
+        yield self._changes(session)
+        try:
+            async with aclosing(self.backend.stream(session.conversation(), options_of(*values))) as events:
+                async for event in events:
+                    if turn.ended:
+                        return
+                    await asyncio.to_thread(turn.reply.take, event, self.folder)  # it may encode a picture
+                    yield {self.chat: session.bubbles()}
+            turn.end(kept=True)
+        except AnyGPTError as error:
+            turn.end(kept=False, note=f"⚠ {error}")
+        except Exception as error:
+            logging.getLogger(__name__).exception("a reply failed")
+            turn.end(kept=False, note=f"⚠ {type(error).__name__}: {error} (a bug)")
+        session.busy = False
+        yield self._changes(session)
+
+    def end_reply(self, session: Session) -> dict[Any, Any]:
+        """End the running reply where it is."""
+        session.stop()
+        return self._changes(session)
+
+    def start_afresh(self, session: Session) -> dict[Any, Any]:
+        """Forget the conversation."""
+        if not session.busy:
+            session.turns.clear()
+        return self._changes(session)
+
+    def _changes(self, session: Session) -> dict[Any, Any]:
+        """The chat and the buttons as they are now."""
+        idle = self.gr.Button(interactive=not session.busy)
+        return {
+            self.session: session,
+            self.chat: session.bubbles(),
+            self.stop: self.gr.Button(interactive=session.busy),
+            self.retry: idle,
+            self.clear: idle,
+        }
+
+
+def options_of(
+    modalities: list[str],
+    seed: int | None,
+    steps: int | None,
+    guidance: float | None,
+    temperature: float,
+    max_tokens: int | None,
+) -> dict[str, Any]:
+    """What is asked of a reply; empty fields, and 0 for steps, guidance and length, leave the default."""
+    options = {"steps": steps, "guidance": guidance, "max_tokens": max_tokens}
+    given = {name: value for name, value in options.items() if value}
+    return {"modalities": modalities, "seed": seed or 0, "temperature": temperature, **given}

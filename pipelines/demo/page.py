@@ -1,0 +1,199 @@
+"""The web page: a chat in the browser. The one file that knows gradio, which is imported only when a page is built."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anygpt.errors import MissingExtraError, RequestError
+from anygpt.world.images import render_image
+from anygpt.world.scenes import Scene
+from pipelines.demo.backends import Backend
+from pipelines.demo.conversation import Session
+from pipelines.demo.handlers import Handlers
+from pipelines.demo.media import KINDS, upload_limit_bytes, write_medium
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+REPLIES_AT_ONCE = 8
+CLEAN_UP_EVERY_S, KEEP_FILES_S = 3600, 24 * 3600
+# No statistics: none are sent, and none are worked out after every event.
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}
+# gradio's share button would upload a picture to a public site.
+CSS = """
+button[aria-label="Share"] { display: none }
+.message .md { white-space: pre-wrap }
+.message img { min-width: 12rem; object-fit: contain !important }
+"""
+
+# Text, and the scene of an attached picture.
+EXAMPLES: tuple[tuple[str, Scene | None], ...] = (
+    ("Draw a small blue circle at the top left.", None),
+    ("Paint a large green triangle.", None),
+    ("What is this?", Scene("square", "yellow", "small", "bottom right")),
+    ("Now make it green.", Scene("star", "red")),
+    ("Imagine a large red square at the top.", None),
+    ("Draw it.", None),
+)
+
+
+@contextmanager
+def serve_page(backend: Backend, host: str = "127.0.0.1", port: int = 7860) -> Iterator[str]:
+    """Serve the page beside the caller; leaving the context ends it and removes all its files.
+
+    Yields:
+        The page's address.
+    Raises:
+        MissingExtraError: without gradio.
+        RequestError: if the port cannot be had.
+    """
+    _check_port(host, port)
+    with tempfile.TemporaryDirectory(prefix="anygpt-demo-") as folder, _environment(GRADIO_TEMP_DIR=folder, **QUIET):
+        with ThreadPoolExecutor(1) as starter:
+            page = starter.submit(asyncio.run, _start(backend, host, port)).result()
+        try:
+            yield str(page.local_url)
+        finally:
+            page.close(verbose=False)
+
+
+async def _start(backend: Backend, host: str, port: int) -> gr.Blocks:
+    """The page, being served. A coroutine: outside of one, gradio makes event loops that it never closes."""
+    page = build_page(backend)
+    page.queue(default_concurrency_limit=REPLIES_AT_ONCE, api_open=False).launch(
+        server_name=host,
+        server_port=port,
+        theme=_theme(),
+        css=CSS,
+        max_file_size=upload_limit_bytes(backend.limits),
+        prevent_thread_lock=True,
+        share=False,
+        inbrowser=False,
+        show_error=True,
+        quiet=True,
+        ssr_mode=False,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+    )
+    return page
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"--port: {host}:{port} cannot be listened on ({reason}); give another port") from error
+
+
+def launch_page(backend: Backend, host: str = "127.0.0.1", port: int = 7860) -> None:
+    """Serve the page until Ctrl-C or a request to terminate; errors as in `serve_page`."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # both, as shells start background programs deaf to SIGINT
+        signal.signal(number, signal.default_int_handler)
+    with serve_page(backend, host, port) as url:
+        print(f"anygpt: the page is at {url} (Ctrl-C ends it)", flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print()
+
+
+def build_page(backend: Backend, *, title: str = "anygpt") -> gr.Blocks:
+    """The page's components and what they do, not yet served.
+
+    Raises:
+        MissingExtraError: without gradio.
+    """
+    gr = _import_gradio()
+    folder = Path(gr.utils.get_upload_folder())
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(CLEAN_UP_EVERY_S, KEEP_FILES_S)) as page:
+        with gr.Row():
+            with gr.Column(scale=4):
+                chat, box = _chat(gr, title)
+                with gr.Row():
+                    stop = gr.Button("Stop", variant="stop", interactive=False)
+                    retry = gr.Button("Retry")
+                    clear = gr.Button("Clear")
+                gr.Examples(_examples(folder), box, label="Examples", cache_examples=False, api_visibility="private")
+            with gr.Column(scale=1, min_width=220):
+                settings = _settings(gr, backend)
+        Handlers(gr, backend, folder, gr.State(Session()), chat, box, stop, retry, clear, settings).connect()
+    return page
+
+
+def _chat(gr: Any, title: str) -> tuple[Any, Any]:
+    """The conversation and the box to type in."""
+    chat = gr.Chatbot(
+        label=title,
+        height="60vh",
+        render_markdown=False,  # with `conversation._text`: all text is shown as it is written
+        latex_delimiters=[],
+        buttons=[],  # "copy" would copy escaped text
+        placeholder="Ask for a picture, or attach one and ask about it.",
+    )
+    box = gr.MultimodalTextbox(
+        show_label=False,
+        placeholder="Message",
+        file_types=list(KINDS),
+        file_count="multiple",
+        sources=["upload"],
+        autofocus=True,
+    )
+    return chat, box
+
+
+def _settings(gr: Any, backend: Backend) -> list[Any]:
+    """The controls, in the order of `options_of`'s arguments."""
+    modalities = ["text", *(name for name in backend.output_modalities if name in KINDS)]
+    return [
+        gr.CheckboxGroup(modalities, value=modalities, label="Media allowed"),
+        gr.Number(0, precision=0, label="Seed", info="The same seed gives the same reply."),
+        gr.Number(0, precision=0, label="Steps", info="Denoising steps; 0 takes the default."),
+        gr.Number(0, label="Guidance", info="1 turns guidance off; 0 takes the default."),
+        gr.Slider(0, 2, 0, step=0.1, label="Temperature", info="0 writes the likeliest text."),
+        gr.Number(0, precision=0, label="Length", info="Most text tokens; 0 takes the default."),
+    ]
+
+
+def _examples(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {"text": text, "files": [str(write_medium(folder, "image", render_image(scene)))] if scene else []}
+        for text, scene in EXAMPLES
+    ]
+
+
+def _import_gradio() -> Any:
+    try:
+        import gradio
+    except ImportError as error:
+        raise MissingExtraError("the page needs gradio: pip install 'anygpt[demo]'") from error
+    return gradio
+
+
+def _theme() -> Any:
+    """Fonts that every system has: nothing is fetched from elsewhere."""
+    gr = _import_gradio()
+    return gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set environment variables and put them back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

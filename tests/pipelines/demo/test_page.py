@@ -1,0 +1,343 @@
+"""The page in a real browser, over the untrained stack, and over a backend that plays a script."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from anygpt.config import Limits
+from anygpt.errors import MissingExtraError, RequestError
+from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaStarted, TextDelta, Usage
+from anygpt.media import ImageLimits, encode_png
+from anygpt.messages import Message
+from pipelines.assistant import AnyGPT
+from pipelines.demo.backends import LocalBackend
+from pipelines.demo.page import serve_page
+
+WAIT_MS = 30_000
+MANY_STEPS = 200
+
+
+@pytest.fixture(scope="module")
+def address(model: AnyGPT, free_port: Callable[[], int]) -> Iterator[str]:
+    with serve_page(LocalBackend(model), port=free_port()) as url:
+        yield url
+
+
+class ScriptedBackend:
+    """Answers "wait" by hanging in the middle of a picture, "slow" by steps without end, "fail" by an error of its own,
+    anything else by a lost picture between two texts."""
+
+    output_modalities = ("image",)
+    limits = Limits(image=ImageLimits(max_bytes=2000))
+
+    def __init__(self) -> None:
+        self.conversations: list[list[Message]] = []
+        self.cancelled: list[str] = []
+
+    async def stream(self, conversation: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+        self.conversations.append(list(conversation))
+        text = conversation[-1].text
+        yield TextDelta(0, "Here:")
+        if text == "fail":
+            raise ValueError("a mistake")
+        yield MediaStarted(0, 0, "image")
+        try:
+            yield MediaProgress(0, 0, 3, 12)
+            while text in ("wait", "slow"):
+                await asyncio.sleep(3600 if text == "wait" else 0.05)
+                yield MediaProgress(0, 0, 3, 12)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled.append(text)
+            raise
+        yield MediaFailed(0, 0, "image", "generators.image", "out of memory")
+        yield TextDelta(0, "Sorry.")
+        yield Done(0, "stop", Usage(1, 1), {})
+
+
+@pytest.fixture(scope="module")
+def scripted_page(free_port: Callable[[], int]) -> Iterator[tuple[str, ScriptedBackend]]:
+    backend = ScriptedBackend()
+    with serve_page(backend, port=free_port()) as url:
+        yield url, backend
+
+
+@pytest.fixture
+def scripted(browser: Any, scripted_page: tuple[str, ScriptedBackend]) -> Iterator[tuple[Visitor, ScriptedBackend]]:
+    url, backend = scripted_page
+    backend.conversations.clear()
+    backend.cancelled.clear()
+    visitor = Visitor(browser, url)
+    yield visitor, backend
+    visitor.context.close()
+
+
+class Visitor:
+    """One person at the page, in a browser context of their own."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.context = browser.new_context()
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
+        self.requests: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+        self.page.get_by_placeholder("Message").wait_for()
+
+    def allow(self, *modalities: str) -> None:
+        for name in ("text", "image"):
+            self.page.get_by_label(name, exact=True).set_checked(name in modalities)
+
+    def set(self, name: str, value: str) -> None:
+        self.page.get_by_label(name, exact=True).fill(value)
+
+    def attach(self, *files: Path) -> None:
+        self.page.get_by_test_id("file-upload").set_input_files([str(file) for file in files])
+
+    def wait_for_attachment(self) -> None:
+        self.page.locator(".thumbnails .thumbnail-item").first.wait_for()
+
+    def say(self, text: str) -> None:
+        self.page.get_by_placeholder("Message").fill(text)
+        self.page.keyboard.press("Enter")
+
+    def press(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).last.click()
+
+    def wait_until_idle(self, replies: int) -> None:
+        """Wait for as many replies, and for the last one's end."""
+        self.page.locator(".bot-row").nth(replies - 1).wait_for()
+        self.page.wait_for_function(
+            "() => [...document.querySelectorAll('button')].some(b => b.textContent.trim() == 'Retry' && !b.disabled)"
+        )
+
+    def wait_for_text(self, text: str) -> None:
+        self.page.locator(".bot-row").get_by_text(text).last.wait_for()
+
+    def texts(self, role: str) -> list[str]:
+        """The texts of a role, to the character."""
+        return [text.text_content() for text in self.page.locator(f".{role}-row .md").all()]
+
+    def pictures(self, role: str) -> list[bytes]:
+        """The files of the pictures in a role's bubbles."""
+        sources = [image.get_attribute("src") for image in self.page.locator(f".{role}-row img").all()]
+        return [self.page.request.get(source).body() for source in sources]
+
+
+@pytest.fixture
+def meet(browser: Any, address: str) -> Iterator[Callable[[], Visitor]]:
+    """Lets people visit the page."""
+    visitors: list[Visitor] = []
+
+    def visit() -> Visitor:
+        visitors.append(Visitor(browser, address))
+        return visitors[-1]
+
+    yield visit
+    for visitor in visitors:
+        visitor.context.close()
+
+
+@pytest.fixture
+def visitor(meet: Callable[[], Visitor]) -> Visitor:
+    return meet()
+
+
+@pytest.fixture
+def picture_file(tmp_path: Path, picture: Image.Image) -> Path:
+    path = tmp_path / "star.png"
+    path.write_bytes(encode_png(picture))
+    return path
+
+
+def test_a_request_brings_the_picture_of_the_same_seed(visitor, model):
+    visitor.allow("image")
+    visitor.set("Seed", "7")
+    visitor.say("Draw it.")
+    visitor.wait_until_idle(1)
+    expected = model.chat("Draw it.", seed=7, modalities=["image"])
+    assert visitor.pictures("bot") == [encode_png(expected.images[0])]
+    assert visitor.texts("user") == ["Draw it."]
+
+
+def test_an_attached_picture_brings_text_and_the_conversation_goes_on(visitor, model, picture, picture_file):
+    visitor.allow("text")
+    visitor.attach(picture_file)
+    visitor.wait_for_attachment()
+    visitor.say("What is this?")
+    visitor.wait_until_idle(1)
+    first = model.chat([picture, "What is this?"], modalities=["text"])
+    visitor.say("And <b>now</b>  & *then*?")
+    visitor.wait_until_idle(2)
+    second = model.chat("And <b>now</b>  & *then*?", history=first.conversation, modalities=["text"])
+    assert visitor.texts("bot") == [first.text, second.text]
+    assert visitor.texts("user")[-1] == "And <b>now</b>  & *then*?"
+    assert visitor.pictures("user") == [encode_png(picture)]
+
+
+def test_stop_ends_a_reply_and_the_next_one_comes(visitor):
+    visitor.allow("image")
+    visitor.set("Steps", str(MANY_STEPS))
+    visitor.say("Draw it.")
+    visitor.wait_for_text(f"of {MANY_STEPS}")
+    visitor.press("Stop")
+    visitor.wait_for_text("picture 1: stopped")
+    visitor.set("Steps", "1")
+    visitor.say("Again.")
+    visitor.wait_until_idle(2)
+    assert len(visitor.pictures("bot")) == 1
+
+
+def test_retry_answers_again_with_the_settings_of_now_and_clear_empties(visitor, model):
+    visitor.allow("image")
+    visitor.say("Draw it.")
+    visitor.wait_until_idle(1)
+    visitor.set("Seed", "3")
+    before = visitor.page.locator(".bot-row img").get_attribute("src")
+    visitor.press("Retry")
+    visitor.page.wait_for_function(f"() => !document.querySelector('.bot-row img[src=\"{before}\"]')")
+    visitor.wait_until_idle(1)
+    visitor.page.locator(".bot-row img").wait_for()
+    assert visitor.pictures("bot") == [encode_png(model.chat("Draw it.", seed=3, modalities=["image"]).images[0])]
+    visitor.press("Clear")
+    visitor.page.locator(".bot-row").first.wait_for(state="detached")
+    assert visitor.texts("user") == []
+
+
+def test_two_people_stay_apart(meet, model):
+    one, other = meet(), meet()
+    for person, text in ((one, "Hello"), (other, "Draw it.")):
+        person.allow("text")
+        person.say(text)
+    for person, text in ((one, "Hello"), (other, "Draw it.")):
+        person.wait_until_idle(1)
+        assert person.texts("user") == [text]
+        assert person.texts("bot") == [model.chat(text, modalities=["text"]).text]
+
+
+def test_a_broken_file_is_named_and_the_chat_goes_on(visitor, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture at all")
+    visitor.allow("text")
+    visitor.attach(broken)
+    visitor.wait_for_attachment()
+    visitor.say("What is this?")
+    visitor.wait_for_text("⚠ image 'broken.png': not an image that can be decoded")
+    assert visitor.page.get_by_placeholder("Message").input_value() == "What is this?"
+    visitor.say("Hello")
+    visitor.wait_until_idle(2)
+    assert visitor.texts("user") == ["Hello"]
+
+
+def test_impossible_settings_are_refused_in_the_chat(visitor):
+    visitor.allow()
+    visitor.say("Hello")
+    visitor.wait_for_text("⚠ modalities: nothing given, expected some of text")
+    visitor.allow("text")
+    visitor.set("Seed", "-1")
+    visitor.say("Hello")
+    visitor.wait_for_text("⚠ seed: -1 given, expected a whole number from 0")
+
+
+def test_a_lost_picture_costs_its_own_place(scripted):
+    visitor, _ = scripted
+    visitor.say("Draw")
+    visitor.wait_until_idle(1)
+    assert visitor.texts("bot") == ["Here:", "⚠ picture 1 is lost: generators.image: out of memory", "Sorry."]
+
+
+def test_stop_cancels_at_once_and_what_was_written_stays_in_the_conversation(scripted):
+    visitor, backend = scripted
+    visitor.say("wait")
+    visitor.wait_for_text("picture 1: step 3 of 12")
+    visitor.press("Stop")
+    visitor.wait_for_text("picture 1: stopped")
+    assert backend.cancelled == ["wait"]
+    assert visitor.texts("bot") == ["Here:", "picture 1: stopped", "stopped"]
+    visitor.say("And?")
+    visitor.wait_until_idle(2)
+    assert [message.text for message in backend.conversations[-1]] == ["wait", "Here:", "And?"]
+
+
+def test_leaving_the_page_cancels_the_reply_at_its_next_step(scripted):
+    visitor, backend = scripted
+    visitor.say("slow")
+    visitor.wait_for_text("picture 1: step 3 of 12")
+    visitor.page.goto("about:blank")
+    give_up_at = time.monotonic() + WAIT_MS / 1000
+    while not backend.cancelled and time.monotonic() < give_up_at:
+        visitor.page.wait_for_timeout(50)
+    assert backend.cancelled == ["slow"]
+
+
+def test_a_mistake_of_ours_is_shown_and_the_chat_goes_on(scripted):
+    visitor, backend = scripted
+    visitor.say("fail")
+    visitor.wait_for_text("⚠ ValueError: a mistake (a bug)")
+    visitor.say("Draw")
+    visitor.wait_until_idle(2)
+    assert [message.text for message in backend.conversations[-1]] == ["Draw"]
+
+
+def test_a_file_over_the_limit_is_refused_and_the_chat_goes_on(scripted, tmp_path):
+    visitor, _ = scripted
+    large = tmp_path / "large.png"
+    large.write_bytes(bytes(3000))
+    visitor.attach(large)
+    visitor.page.get_by_text("exceed").first.wait_for()
+    visitor.say("Draw")
+    visitor.wait_until_idle(1)
+    assert visitor.texts("bot")[-1] == "Sorry."
+
+
+def test_an_example_fills_the_box(visitor):
+    visitor.page.get_by_text("Paint a large green triangle.").click()
+    visitor.page.wait_for_function("() => document.querySelector('textarea').value == 'Paint a large green triangle.'")
+
+
+def test_nothing_is_fetched_from_elsewhere(visitor, address):
+    visitor.allow("text")
+    visitor.say("Hello")
+    visitor.wait_until_idle(1)
+    assert [url for url in visitor.requests if not url.startswith((address, "data:", "blob:"))] == []
+
+
+def test_only_the_pages_own_files_are_served(address):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{address}gradio_api/file={Path(__file__).resolve()}", timeout=10)
+    assert caught.value.code == 403
+    caught.value.close()
+
+
+def test_a_taken_port_is_refused(address, model):
+    port = int(address.rstrip("/").rpartition(":")[2])
+    with pytest.raises(RequestError, match=f"--port: 127.0.0.1:{port} cannot be listened on .*; give another port"):
+        serve_page(LocalBackend(model), port=port).__enter__()
+
+
+def test_a_page_leaves_nothing_behind(free_port):
+    threads, environment = set(threading.enumerate()), dict(os.environ)
+    with serve_page(ScriptedBackend(), port=free_port()):
+        folder = Path(os.environ["GRADIO_TEMP_DIR"])
+        assert list(folder.rglob("*.png"))
+        assert set(threading.enumerate()) > threads
+    assert not folder.exists()
+    assert set(threading.enumerate()) <= threads
+    assert dict(os.environ) == environment
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch, free_port):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(MissingExtraError, match=r"the page needs gradio: pip install 'anygpt\[demo\]'"):
+        serve_page(ScriptedBackend(), port=free_port()).__enter__()
