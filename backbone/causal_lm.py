@@ -192,14 +192,17 @@ class CausalLMBackbone(Backbone):
     def _head(self) -> Any:
         return self._base.get_output_embeddings()
 
-    def embed(self, ids_BT: Tensor, media_NH: Tensor | None = None) -> Tensor:
+    def embed(self, ids_BT: Tensor, media_NH: Tensor | None = None, *, plain: bool = False) -> Tensor:
         """Input embeddings (B, T, H) of base ids, signal ids and, where an id is negative, media in reading order.
 
-        The ids may be on the CPU, where looking at them does not make the device wait.
+        Args:
+            ids_BT: int64, on any device.
+            media_NH: one row for every negative id.
+            plain: True where all ids are known to be of the base vocabulary, which saves the look at them.
         """
-        if not ((ids_BT < 0) | (ids_BT >= self.signal_tokens.base_vocab_size)).any():
-            return self._embedding(ids_BT.to(self.device))
         ids_BT = ids_BT.to(self.device)
+        if plain:
+            return self._embedding(ids_BT)
         is_signal_BT = ids_BT >= self.signal_tokens.base_vocab_size
         is_media_BT = ids_BT < 0
         embeds_BTH = self._embedding(ids_BT.masked_fill(is_signal_BT | is_media_BT, 0))
@@ -216,7 +219,8 @@ class CausalLMBackbone(Backbone):
 
         Args:
             embeds_BKH: embeddings of the new tokens.
-            valid_BT: (B, T) bool over the cached and the new tokens; None, with a cache, where nothing is padding.
+            valid_BT: (B, T) bool over the cached and the new tokens, on any device; None, with a cache, where nothing
+                is padding.
             positions_BK: position ids of the new tokens.
             cache: a transformers cache, or None for a pass on its own.
             keep: compute logits and hidden states for the last `keep` tokens only; None for all.
@@ -228,7 +232,7 @@ class CausalLMBackbone(Backbone):
         try:
             outputs = self._base(  # PEFT's wrapper would add nothing but time
                 inputs_embeds=embeds_BKH,
-                attention_mask=None if valid_BT is None else valid_BT.long(),
+                attention_mask=None if valid_BT is None else valid_BT.to(self.device, torch.long),
                 position_ids=positions_BK,
                 past_key_values=cache,
                 use_cache=cache is not None,
@@ -245,9 +249,8 @@ class CausalLMBackbone(Backbone):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Backbone.training_states`."""
         layout = lay_out(prompts, media)
-        ids_BT = layout.ids_BT.to(self.device)
-        embeds_BTH = self.embed(ids_BT, layout.media_NH)
-        output = self.step(embeds_BTH, layout.valid_BT.to(self.device), layout.positions_BT.to(self.device), None)
+        embeds_BTH = self.embed(layout.ids_BT, layout.media_NH)
+        output = self.step(embeds_BTH, layout.valid_BT, layout.positions_BT.to(self.device), None)
         targets_BT = self._columns(layout.labels_BT).to(self.device)[:, 1:]
         loss = nn.functional.cross_entropy(
             output.logits[:, :-1].flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED

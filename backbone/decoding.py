@@ -63,11 +63,11 @@ def decode_batch(
     lengths = layout.valid_BT.sum(-1).tolist()
     rows = [_start_row(backbone, *row) for row in zip(range(len(prompts)), lengths, options, seeds, strict=True)]
     device, end_ids = backbone.device, backbone.end_ids
-    padded = not layout.valid_BT.all()
-    valid_BT = layout.valid_BT.to(device)
-    cache = DynamicCache(config=backbone._base.config)
+    first_signal_id = backbone.signal_tokens.base_vocab_size
+    valid_BT = None if layout.valid_BT.all() else layout.valid_BT  # nothing is padding: no mask is the fastest one
+    cache, cached_tokens = DynamicCache(config=backbone._base.config), layout.ids_BT.shape[1]
     embeds_BTH = backbone.embed(layout.ids_BT, layout.media_NH)
-    output = backbone.step(embeds_BTH, valid_BT if padded else None, layout.positions_BT.to(device), cache, keep=1)
+    output = backbone.step(embeds_BTH, valid_BT, layout.positions_BT.to(device), cache, keep=1)
     while True:
         for row, token in zip(rows, _choose(backbone, rows, output.logits[:, -1]), strict=True):
             yield from _advance(backbone, row, token, end_ids, should_stop)
@@ -76,18 +76,16 @@ def decode_batch(
             return
         if len(going) < len(rows):
             rows = [rows[at] for at in going]
-            kept = torch.tensor(going, device=device)
-            valid_BT = valid_BT[kept]
-            cache.batch_select_indices(kept)
-        ids_BK, positions_BK, fed_BK = _next_inputs(rows)
-        padded = padded or not fed_BK.all()
-        valid_BT = torch.cat([valid_BT, fed_BK.to(device)], dim=-1)
-        embeds_BKH = backbone.embed(ids_BK)
-        valid = valid_BT if padded else None
-        output = backbone.step(embeds_BKH, valid, positions_BK.to(device), cache, keep=ids_BK.shape[1])
-        for at, row in enumerate(rows):
-            if row.pending[0] >= backbone.signal_tokens.base_vocab_size:
-                yield _signal_block(backbone, row, output.hidden[at], embeds_BKH[at])
+            valid_BT = valid_BT[going] if valid_BT is not None else None
+            cache.batch_select_indices(torch.tensor(going, device=device))
+        signalling = [at for at, row in enumerate(rows) if row.pending[0] >= first_signal_id]
+        valid_BT = _extended(valid_BT, rows, cached_tokens)
+        ids_BK, positions_BK = _next_inputs(rows)
+        cached_tokens += ids_BK.shape[1]
+        embeds_BKH = backbone.embed(ids_BK, plain=not signalling)
+        output = backbone.step(embeds_BKH, valid_BT, positions_BK.to(device), cache, keep=ids_BK.shape[1])
+        for at in signalling:
+            yield _signal_block(backbone, rows[at], output.hidden[at], embeds_BKH[at])
 
 
 def _start_row(backbone: CausalLMBackbone, index: int, prompt_tokens: int, options: SamplingOptions, seed: int) -> Row:
@@ -185,18 +183,29 @@ def _finish(row: Row, reason: str) -> Iterator[StepEvent]:
     yield RowDone(row.index, reason, row.prompt_tokens, row.text_tokens + row.signal_tokens)
 
 
-def _next_inputs(rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, positions and validity (B, K) of the pending tokens, padded on the left."""
+def _extended(valid_BT: Tensor | None, rows: Sequence[Row], cached_tokens: int) -> Tensor | None:
+    """Validity over the cached and the pending tokens; None where still nothing is padding."""
+    counts = [len(row.pending) for row in rows]
+    width = max(counts)
+    if valid_BT is None:
+        if min(counts) == width:
+            return None
+        valid_BT = torch.ones(len(rows), cached_tokens, dtype=torch.bool)
+    fed_BK = torch.tensor([[False] * (width - count) + [True] * count for count in counts])
+    return torch.cat([valid_BT, fed_BK], dim=-1)
+
+
+def _next_inputs(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Ids and positions (B, K) of the pending tokens, padded on the left."""
     width = max(len(row.pending) for row in rows)
-    ids, positions, fed = [], [], []
+    ids, positions = [], []
     for row in rows:
         count = len(row.pending)
         padding = [0] * (width - count)
         ids.append([*padding, *row.pending])
         positions.append([*padding, *range(row.next_position, row.next_position + count)])
-        fed.append([False] * len(padding) + [True] * count)
         row.next_position += count
-    return torch.tensor(ids), torch.tensor(positions), torch.tensor(fed)
+    return torch.tensor(ids), torch.tensor(positions)
 
 
 def _signal_block(backbone: CausalLMBackbone, row: Row, hidden_KH: Tensor, embeds_KH: Tensor) -> SignalBlock:

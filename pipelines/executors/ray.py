@@ -41,6 +41,8 @@ POLL_S = 0.05  # how often a waiting call looks whether its request was cancelle
 KNOCK_S = 5.0
 STARTING_STATES = ("UPDATING", "DEPLOYING", "UPSCALING", "DOWNSCALING")
 
+END = None
+
 # A reference inside a list: Ray hands it on as it is, where a bare one would be fetched for the call.
 Ref = list[Any]
 
@@ -52,6 +54,11 @@ class Replica:
         torch.set_num_threads(threads)  # as the local executor would have it: sums of floats depend on it
         self.stage = stage
         self.placed = config.placed(stage)
+        self.in_flight = 1
+
+    def told(self, in_flight: int) -> None:
+        """Take note of how many requests the caller has: a batch waits for no more company than that."""
+        self.in_flight = in_flight
 
     async def place(self) -> dict[str, Any]:
         """Which node, process and share of a GPU this is."""
@@ -64,14 +71,15 @@ class EncoderReplica(Replica):
 
     def __init__(self, config: StackConfig, modality: str, threads: int) -> None:
         super().__init__(config, f"encoders.{modality}", threads)
-        self.runner = EncoderRunner(self.stage, self.placed, None, build_encoder(config, modality))
+        self.runner = EncoderRunner(self.stage, self.placed, lambda: self.in_flight, build_encoder(config, modality))
 
     async def describe(self) -> FeatureShape:
         """What the backbone has to know of it."""
         return FeatureShape(self.runner.encoder.feature_dim, self.runner.encoder.num_tokens)
 
-    async def encode(self, media: Sequence[Any]) -> tuple[Ref, float]:
+    async def encode(self, media: Sequence[Any], in_flight: int) -> tuple[Ref, float]:
         """A reference to the features, and the seconds inside the encoder."""
+        self.told(in_flight)
         features, seconds = await self.runner.encode(media)
         return [ray.put(features)], seconds
 
@@ -81,7 +89,9 @@ class GeneratorReplica(Replica):
 
     def __init__(self, config: StackConfig, modality: str, threads: int) -> None:
         super().__init__(config, f"generators.{modality}", threads)
-        self.runner = GeneratorRunner(self.stage, self.placed, None, build_generator(config, modality))
+        self.runner = GeneratorRunner(
+            self.stage, self.placed, lambda: self.in_flight, build_generator(config, modality)
+        )
 
     async def describe(self) -> ConditioningSpec:
         """What the backbone has to know of it."""
@@ -91,19 +101,27 @@ class GeneratorReplica(Replica):
         """See `Executor.check_generation`."""
         self.runner.check(options)
 
-    async def generate(self, conditioning: Ref, options: GenerationOptions) -> AsyncIterator[Any]:
-        """(step, steps) for every step, and at the end (medium, seconds)."""
+    async def generate(self, conditioning: Ref, options: GenerationOptions, in_flight: int) -> AsyncIterator[list[Any]]:
+        """(step, steps) for every step, and at the end (medium, seconds); in lists of what has come together."""
+        self.told(in_flight)
         loaded = await conditioning[0]
         events: asyncio.Queue[Any] = asyncio.Queue()
         stop = threading.Event()
-        task = asyncio.ensure_future(
-            self.runner.generate(loaded, options, lambda *step: events.put_nowait(step), stop.is_set)
-        )
-        task.add_done_callback(events.put_nowait)
+
+        async def generate() -> None:
+            try:
+                await events.put(await self.runner.generate(loaded, options, on_step, stop.is_set))
+            finally:
+                await events.put(END)
+
+        def on_step(step: int, steps: int) -> None:
+            events.put_nowait((step, steps))
+
+        task = asyncio.create_task(generate())
         try:
-            while (event := await events.get()) is not task:
-                yield event
-            yield task.result()
+            async for batch in _batches(events):
+                yield batch
+            await task
         finally:
             stop.set()
 
@@ -121,21 +139,52 @@ class BackboneReplica(Replica):
         super().__init__(config, "backbone", threads)
         shapes = {modality: await handle.describe.remote() for modality, handle in encoders.items()}
         specs = {modality: await handle.describe.remote() for modality, handle in generators.items()}
-        self.runner = BackboneRunner(self.stage, self.placed, None, build_backbone(config, shapes, specs))
+        self.runner = BackboneRunner(
+            self.stage, self.placed, lambda: self.in_flight, build_backbone(config, shapes, specs)
+        )
 
     async def reply(
-        self, conversation: Sequence[Message], features: Mapping[str, Ref], options: SamplingOptions, seed: int
-    ) -> AsyncIterator[Any]:
-        """The reply's events, conditioning as references."""
+        self,
+        conversation: Sequence[Message],
+        features: Mapping[str, Ref],
+        options: SamplingOptions,
+        seed: int,
+        in_flight: int,
+    ) -> AsyncIterator[list[Any]]:
+        """The reply's events, conditioning as references; in lists of what has come together."""
+        self.told(in_flight)
         loaded = {modality: await reference[0] for modality, reference in features.items()}
+        events: asyncio.Queue[Any] = asyncio.Queue()
         stop = threading.Event()
+
+        async def reply() -> None:
+            try:
+                async for event in self.runner.reply(conversation, loaded, options, seed, stop.is_set):
+                    if isinstance(event, MediumRequest):
+                        event = replace(event, conditioning=[ray.put(event.conditioning)])
+                    await events.put(event)
+            finally:
+                await events.put(END)
+
+        task = asyncio.create_task(reply())
         try:
-            async for event in self.runner.reply(conversation, loaded, options, seed, stop.is_set):
-                if isinstance(event, MediumRequest):
-                    event = replace(event, conditioning=[ray.put(event.conditioning)])
-                yield event
+            async for batch in _batches(events):
+                yield batch
+            await task
         finally:
             stop.set()
+
+
+async def _batches(events: asyncio.Queue[Any]) -> AsyncIterator[list[Any]]:
+    """What is in the queue, as soon as there is something, until `END`: handing on costs more than making a token."""
+    ended = False
+    while not ended:
+        batch = [await events.get()]
+        while not events.empty():
+            batch.append(events.get_nowait())
+        ended = batch[-1] is END
+        if len(batch) > ended:
+            yield batch[:-1] if ended else batch
 
 
 class RayExecutor:
@@ -239,7 +288,7 @@ class RayExecutor:
         """See `Executor.encode`; the features stay where they are."""
         stage = f"encoders.{modality}"
         with _Failures(stage):
-            return await self._handles[stage].encode.remote(list(media))
+            return await self._handles[stage].encode.remote(list(media), len(self.in_flight))
 
     async def reply(
         self,
@@ -252,7 +301,9 @@ class RayExecutor:
         """See `Executor.reply`."""
         call = self._handles["backbone"].options(stream=True).reply
         try:
-            async for event in _events("backbone", call.remote(conversation, features, options, seed), should_stop):
+            async for event in _events(
+                "backbone", call.remote(conversation, features, options, seed, len(self.in_flight)), should_stop
+            ):
                 yield event
         except CancelledError:
             yield RowDone(0, "cancelled", prompt_tokens=0, completion_tokens=0)
@@ -270,7 +321,7 @@ class RayExecutor:
         stage = f"generators.{modality}"
         call = self._handles[stage].options(stream=True).generate
         event: Any = None
-        async for event in _events(stage, call.remote(conditioning, options), should_stop):
+        async for event in _events(stage, call.remote(conditioning, options, len(self.in_flight)), should_stop):
             if isinstance(event[0], int):
                 on_step(*event)
         return event
@@ -315,11 +366,12 @@ async def _events(stage: str, stream: Any, should_stop: ShouldStop) -> AsyncIter
                 raise CancelledError(f"stage '{stage}': cancelled")
             with _Failures(stage):
                 try:
-                    event = waiting.result()
+                    batch = waiting.result()
                 except StopAsyncIteration:
                     finished = True
                     return
-            yield event
+            for event in batch:
+                yield event
     finally:
         if not finished:
             stream.cancel()
