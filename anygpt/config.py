@@ -106,6 +106,7 @@ class ServiceLimits:
         body_timeout_s: longest time for a body to arrive.
         max_requests: most requests at a time; more are told to come back.
         max_pixels: most pixels of all pictures of a request together.
+        max_pixels_in_flight: most pixels of the pictures of all requests that are being answered; more must come back.
         max_tokens: most text tokens that a client may ask for.
         max_images: most pictures that one call of the images interface makes.
         allowed_hosts: hosts that pictures may be fetched from, over https; none by default.
@@ -116,6 +117,7 @@ class ServiceLimits:
     body_timeout_s: float = 30.0
     max_requests: int = 32
     max_pixels: int = 24_000_000
+    max_pixels_in_flight: int = 48_000_000
     max_tokens: int = 4096
     max_images: int = 8
     allowed_hosts: list[str] = field(default_factory=list)

@@ -7,7 +7,7 @@ A medium's place in the reply is where its `MediaStarted` stands between the `Te
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from anygpt.errors import AnyGPTError
@@ -56,13 +56,17 @@ class MediaReady:
 
 @dataclass(frozen=True)
 class MediaFailed:
-    """The medium will not come; the rest of the reply does. `stage` says where it was lost."""
+    """The medium will not come; the rest of the reply does.
+
+    `stage` says where it was lost; `error` is what was raised there, if anything was.
+    """
 
     request: int
     index: int
     modality: str
     stage: str
     message: str
+    error: Exception | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

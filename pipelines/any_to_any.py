@@ -203,7 +203,7 @@ class _Reply:
             self.emit(MediaFailed(self.index, index, wanted.modality, stage, "cancelled"))
         except Exception as error:  # the medium is lost, the reply is not
             reason = error.reason if isinstance(error, StageError) else _first_line(error)
-            self.emit(MediaFailed(self.index, index, wanted.modality, stage, reason))
+            self.emit(MediaFailed(self.index, index, wanted.modality, stage, reason, error))
         else:
             self._add_time(stage, seconds)
             self.emit(MediaReady(self.index, index, wanted.modality, medium))

@@ -257,10 +257,7 @@ class RayExecutor:
         """Delete the application; a Ray of our own ends with all its processes and files."""
         if not ray.is_initialized():
             return
-        if self._own_folder is None:
-            serve.delete(self.app)
-        else:
-            serve.shutdown()
+        serve.delete(self.app)
         if self._connected:
             ray.shutdown()
         if self._own_folder is not None:
@@ -391,7 +388,9 @@ def _start_ray(config: StackConfig, address: str | None) -> str | None:
     placements = [config.placed(stage) for stage in config.stages]
     room = sum(placed.num_cpus * (placed.max_replicas or placed.replicas) for placed in placements)
     folder = tempfile.mkdtemp(prefix="anygpt-")
-    ray.init(include_dashboard=False, num_cpus=max(os.cpu_count() or 1, int(room) + 1), _temp_dir=folder, **quiet)
+    ray.init(
+        "local", include_dashboard=False, num_cpus=max(os.cpu_count() or 1, int(room) + 1), _temp_dir=folder, **quiet
+    )
     return folder
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from anygpt.config import StackConfig
@@ -27,10 +28,12 @@ from pipelines.any_to_any import Request as PipelineRequest
 from pipelines.serving.errors import ServiceError, as_service_error
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.replies import ChatReply
-from pipelines.serving.requests import chat_request, image_requests
+from pipelines.serving.requests import chat_request, image_requests, pixels_of
 from pipelines.serving.schema import Body, ChatBody, ImagesBody, parse_body
 
 DISCONNECT_POLL_S = 0.1
+DECODING_AT_ONCE = 2
+RECEIVING_PER_PLACE = 4  # bodies that may be on their way for each request that may be answered
 
 
 def create_app(pipeline: AnyToAny, config: StackConfig, api_key: str | None = None) -> FastAPI:
@@ -66,6 +69,9 @@ class Service:
         self.metrics = Metrics()
         self.started = int(time.time())
         self.answering = 0
+        self.receiving = 0
+        self.pixels = 0
+        self.decoding = asyncio.Semaphore(DECODING_AT_ONCE)
 
     async def live(self) -> Response:
         """The process answers."""
@@ -107,18 +113,29 @@ class Service:
 
     async def chat(self, http: Request) -> Response:
         """`POST /v1/chat/completions`, streaming or not."""
-        return await self._answer(http, "chat", self._chat)
+        return await self._answer(http, "chat", ChatBody, self._chat)
 
     async def images(self, http: Request) -> Response:
         """`POST /v1/images/generations`."""
-        return await self._answer(http, "images", self._images)
+        return await self._answer(http, "images", ImagesBody, self._images)
 
-    async def _answer(self, http: Request, route: str, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Answer within a place among `max_requests`; a stream keeps its place until it ends."""
+    async def _answer(
+        self,
+        http: Request,
+        route: str,
+        schema: type[Body],
+        answer: Callable[[Request, Body, _Place], Awaitable[Response]],
+    ) -> Response:
+        """Take the body, then answer within a place among `max_requests`; a stream keeps its place until it ends."""
         self._authorize(http)
-        place = _Place(self, route)
         try:
-            response = await answer(http)
+            body = await self._body(http, schema)
+            place = _Place(self, route)
+        except ServiceError as error:
+            self.metrics.requests.labels(route, error.status).inc()
+            raise
+        try:
+            response = await answer(http, body, place)
         except BaseException as error:
             place.leave(error.status if isinstance(error, ServiceError) else 500)
             raise
@@ -128,11 +145,12 @@ class Service:
             place.leave(response.status_code)
         return response
 
-    async def _chat(self, http: Request) -> Response:
-        body = await self._body(http, ChatBody)
+    async def _chat(self, http: Request, body: ChatBody, place: _Place) -> Response:
         reply = ChatReply(self.config.name)
-        with _Refusals():
-            request = await asyncio.to_thread(chat_request, body, self.config)
+        async with self.decoding:
+            with _Refusals():
+                request = await asyncio.to_thread(chat_request, body, self.config)
+            place.hold(pixels_of(request))
         if body.stream:
             usage = bool(body.stream_options and body.stream_options.include_usage)
             events = await _started(self.pipeline.run([request]))
@@ -140,14 +158,13 @@ class Service:
         await self._collect(http, [request], [reply])
         return JSONResponse(reply.completion())
 
-    async def _images(self, http: Request) -> Response:
-        body = await self._body(http, ImagesBody)
+    async def _images(self, http: Request, body: ImagesBody, place: _Place) -> Response:
         with _Refusals():
             requests = image_requests(body, self.config)
         replies = [ChatReply(self.config.name) for _ in requests]
         await self._collect(http, requests, replies)
-        for lost in (lost for reply in replies for lost in reply.errors):
-            raise ServiceError(503, f"{lost['stage']}: {lost['message']}", param=lost["stage"], code="stage_failed")
+        for cause in (cause for reply in replies for cause in reply.causes):
+            raise cause
         urls = [reply.media["images"][0]["image_url"]["url"] for reply in replies]
         return JSONResponse({"created": replies[0].created, "data": [{"b64_json": url.split(",")[1]} for url in urls]})
 
@@ -200,11 +217,18 @@ class Service:
         kind = http.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise ServiceError(415, f"content-type: '{kind}' given, expected application/json")
+        if self.receiving >= RECEIVING_PER_PLACE * service.max_requests:
+            raise ServiceError(429, "too many requests are being received; try again later", code="overloaded")
+        self.receiving += 1
         try:
             data = await asyncio.wait_for(_read(http, service.max_body_bytes), service.body_timeout_s)
         except asyncio.TimeoutError as error:
             message = f"body: not here within {service.body_timeout_s:g} seconds; send it again"
             raise ServiceError(408, message) from error
+        except ClientDisconnect as error:
+            raise ServiceError(400, "body: the client went away before its end") from error
+        finally:
+            self.receiving -= 1
         return await asyncio.to_thread(parse_body, schema, data, service.max_json_values)
 
     def _authorize(self, http: Request) -> None:
@@ -222,15 +246,28 @@ class _Place:
     def __init__(self, service: Service, route: str) -> None:
         limit = service.config.service.max_requests
         if service.answering >= limit:
-            service.metrics.requests.labels(route, 429).inc()
             message = f"{limit} requests are being answered, which is the limit; try again later"
             raise ServiceError(429, message, code="overloaded")
         self.service, self.route, self.entered = service, route, time.perf_counter()
+        self.pixels = 0
         service.answering += 1
         service.metrics.in_flight.inc()
 
+    def hold(self, pixels: int) -> None:
+        """Take note of the decoded pictures that the request keeps in memory until it leaves.
+
+        Raises:
+            ServiceError: 429 if all requests together would hold too many.
+        """
+        limit = self.service.config.service.max_pixels_in_flight
+        if self.service.pixels + pixels > limit:
+            raise ServiceError(429, f"more than {limit} pixels are being looked at; try again later", code="overloaded")
+        self.pixels = pixels
+        self.service.pixels += pixels
+
     def leave(self, status: int) -> None:
         """Make room, and count the request."""
+        self.service.pixels -= self.pixels
         self.service.answering -= 1
         self.service.metrics.in_flight.dec()
         self.service.metrics.requests.labels(self.route, status).inc()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from anygpt.errors import AnyGPTError, CancelledError, OverloadedError, StageError, TimedOutError, UserError
+from anygpt.events import MediaFailed
+from anygpt.media.sources import one_line
 
 TYPES = {
     400: "invalid_request_error",
@@ -34,7 +36,7 @@ class ServiceError(Exception):
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.message = one_line(message.encode("utf-8", "backslashreplace").decode())  # quotes may be half a character
         self.param = param
         self.code = code
 
@@ -69,3 +71,8 @@ def as_service_error(error: AnyGPTError) -> ServiceError:
     if isinstance(error, CancelledError):
         return ServiceError(503, "the service is stopping; try again", code="cancelled")
     return ServiceError(503, str(error), code="failed")
+
+
+def as_stage_error(lost: MediaFailed) -> AnyGPTError:
+    """What was raised where a medium was lost, as one of our errors."""
+    return lost.error if isinstance(lost.error, AnyGPTError) else StageError(lost.stage, lost.message)

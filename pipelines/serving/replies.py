@@ -9,7 +9,7 @@ from typing import Any
 
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
 from anygpt.media import to_data_url
-from pipelines.serving.errors import as_service_error
+from pipelines.serving.errors import ServiceError, as_service_error, as_stage_error
 
 # Modality → the list of a message (or delta) that holds such media, and how one is written.
 MEDIA_LISTS = {"image": "images"}
@@ -43,6 +43,7 @@ class ChatReply:
     places: dict[int, Place] = field(default_factory=dict)
     media: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    causes: list[ServiceError] = field(default_factory=list)  # of the errors, as the answer to a whole request
     done: Done | None = None
     _parts: int = 0
     _in_text: bool = False
@@ -69,6 +70,7 @@ class ChatReply:
         if isinstance(event, MediaFailed):
             lost = {**self._place(event), "stage": event.stage, "message": event.message}
             self.errors.append(lost)
+            self.causes.append(as_service_error(as_stage_error(event)))
             return {"errors": [lost]}
         if isinstance(event, Failed):
             raise as_service_error(event.error)

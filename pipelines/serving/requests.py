@@ -53,6 +53,12 @@ def chat_request(body: ChatBody, config: StackConfig) -> Request:
     return Request(conversation, options)
 
 
+def pixels_of(request: Request) -> int:
+    """Pixels of all decoded pictures of a request."""
+    pictures = [picture for message in request.conversation for picture in message.media("image")]
+    return sum(picture.width * picture.height for picture in pictures)
+
+
 def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
     """One request for each picture, with seeds that count up.
 

@@ -16,13 +16,21 @@ except ImportError as error:
     raise MissingExtraError(f"the service needs {error.name}: pip install 'anygpt[serve]'") from error
 
 GRACE_S = 10
+MAX_HEADER_BYTES = 64 * 1024
 
 
 def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None) -> uvicorn.Server:
     """A server that is not running yet; `run()` serves, `should_exit = True` ends it from another thread."""
     app = create_app(model.pipeline, model.config, api_key)
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S
+        app,
+        host=host,
+        port=port,
+        http="h11",  # the one with a limit on headers
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
     )
     return uvicorn.Server(config)
 

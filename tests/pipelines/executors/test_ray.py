@@ -55,7 +55,7 @@ def test_every_stage_is_a_process_of_its_own(ray_tiny):
 
 
 def test_reply_that_is_closed_early_is_cancelled(ray_tiny):
-    stream = ray_tiny.stream("Draw a small blue circle at the top left.", steps=500)
+    stream = ray_tiny.stream("Draw a small blue circle at the top left.", steps=200)
     started = time.monotonic()
     next(event for event in stream if type(event).__name__ == "MediaProgress")
     stream.close()
@@ -154,8 +154,8 @@ def test_nothing_is_left_after_a_run(tmp_path):
 def leftovers() -> set[str]:
     """Ray's processes, its files in shared memory and our temporary folders."""
     processes = {
-        f"{process.pid} {process.info['name']}"
-        for process in psutil.process_iter(["name", "cmdline"])
+        str(process.pid)
+        for process in psutil.process_iter(["cmdline"])
         if any(word in " ".join(process.info["cmdline"] or []) for word in ("raylet", "gcs_server", "ray::"))
     }
     files = {str(path) for place in ("/dev/shm", "/tmp") for path in Path(place).glob("*") if is_ours(path)}
