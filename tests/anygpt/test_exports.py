@@ -58,7 +58,8 @@ def test_errors_form_one_tree():
     builtin = {
         errors.ConfigError: ValueError, errors.RegistryError: LookupError, errors.MediaError: ValueError,
         errors.RequestError: ValueError, errors.CheckpointError: ValueError, errors.MissingExtraError: ImportError,
-        errors.StageError: RuntimeError, errors.CancelledError: RuntimeError, errors.TrainingError: RuntimeError,
+        errors.StageError: RuntimeError, errors.OverloadedError: errors.StageError,
+        errors.TimedOutError: errors.StageError, errors.CancelledError: RuntimeError, errors.TrainingError: RuntimeError,
     }  # fmt: skip
     assert set(builtin) == set(classes) - {errors.AnyGPTError, errors.UserError}
     assert all(issubclass(error, base) for error, base in builtin.items())
