@@ -238,7 +238,7 @@ STACK = {
             "backbone.signal_tokens.audio is given without generators.audio; add it, or remove the first",
         ),
         ({"placement": {"smell": {}}}, "placement: no stage 'smell' in this stack; there are: encoders.image"),
-        ({"placement": {"backbone": {"dtype": "int"}}}, "placement.backbone.dtype: 'int' given, expected one of float64"),
+        ({"placement": {"backbone": {"dtype": "int"}}}, "placement.backbone.dtype: 'int' given, expected one of"),
         ({"limits": {"timeout_s": 0}}, "limits.timeout_s: 0.0 given, expected a finite number of more than 0"),
         ({"limits": {"image": {"max_pixels": 10**12}}}, "limits.image.max_pixels: 1,000,000,000,000 given"),
         ({"encoders": 5}, "encoders: "),
