@@ -227,7 +227,9 @@ def eval_matrix(
 def train(
     stage: Annotated[str, typer.Argument(help="align-input, align-output, instruct, or a training YAML file.")],
     overrides: Overrides = None,
-    out: Annotated[Optional[Path], typer.Option(help="Folder for the bundle; an unfinished run goes on.")] = None,  # noqa: UP045
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the bundle, runs/STAGE if not given; an unfinished run goes on.")
+    ] = None,
 ) -> None:
     """Train adapters; stop with Ctrl-C and run again to go on."""
     from anygpt.errors import ConfigError

@@ -15,6 +15,7 @@ try:
 except ImportError as error:
     raise MissingExtraError(f"the service needs {error.name}: pip install 'anygpt[serve]'") from error
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 10
 MAX_HEADER_BYTES = 64 * 1024
 
@@ -42,6 +43,8 @@ def serve(load: Callable[[], AnyGPT], host: str, port: int, api_key: str | None 
         RequestError: if the address cannot be listened on; nothing is loaded then.
     """
     check_address(host, port)
+    if api_key is None and host not in LOOPBACK:
+        print(f"anygpt: no key is set, so everybody who reaches {host} is let in", file=sys.stderr)
     with load() as model:
         server = make_server(model, host, port, api_key)
         print(f"anygpt: serving {model.config.name} at http://{host}:{port}/v1", file=sys.stderr, flush=True)
