@@ -57,7 +57,7 @@ def decode_batch(
     should_stop: Callable[[int], bool],
 ) -> Iterator[StepEvent]:
     """See `Backbone.decode`."""
-    from transformers import DynamicCache
+    from backbone.cache import decoding_cache  # transformers is imported with it
 
     layout = lay_out(prompts, media)
     lengths = layout.valid_BT.sum(-1).tolist()
@@ -65,25 +65,29 @@ def decode_batch(
     device, end_ids = backbone.device, backbone.end_ids
     first_signal_id = backbone.signal_tokens.base_vocab_size
     valid_BT = None if layout.valid_BT.all() else layout.valid_BT  # nothing is padding: no mask is the fastest one
-    cache, cached_tokens = DynamicCache(config=backbone._base.config), layout.ids_BT.shape[1]
+    cache, cached_tokens = decoding_cache(backbone._base.config), layout.ids_BT.shape[1]
     embeds_BTH = backbone.embed(layout.ids_BT, layout.media_NH)
     output = backbone.step(embeds_BTH, valid_BT, layout.positions_BT.to(device), cache, keep=1)
+    forbidden_BG = _forbidden(backbone, rows)
     while True:
-        for row, token in zip(rows, _choose(backbone, rows, output.logits[:, -1]), strict=True):
+        for row, token in zip(rows, _choose(rows, output.logits[:, -1], forbidden_BG), strict=True):
             yield from _advance(backbone, row, token, end_ids, should_stop)
         going = [at for at, row in enumerate(rows) if row.pending]
         if not going:
             return
-        if len(going) < len(rows):
+        dropped = len(going) < len(rows)
+        if dropped:
             rows = [rows[at] for at in going]
             valid_BT = valid_BT[going] if valid_BT is not None else None
             cache.batch_select_indices(torch.tensor(going, device=device))
         signalling = [at for at, row in enumerate(rows) if row.pending[0] >= first_signal_id]
+        if dropped or signalling:
+            forbidden_BG = _forbidden(backbone, rows)
         valid_BT = _extended(valid_BT, rows, cached_tokens)
-        ids_BK, positions_BK = _next_inputs(rows)
+        ids_BK, positions_BK = _next_inputs(rows).to(device)
         cached_tokens += ids_BK.shape[1]
         embeds_BKH = backbone.embed(ids_BK, plain=not signalling)
-        output = backbone.step(embeds_BKH, valid_BT, positions_BK.to(device), cache, keep=ids_BK.shape[1])
+        output = backbone.step(embeds_BKH, valid_BT, positions_BK, cache, keep=ids_BK.shape[1])
         for at in signalling:
             yield _signal_block(backbone, rows[at], output.hidden[at], embeds_BKH[at])
 
@@ -100,16 +104,22 @@ def _start_row(backbone: CausalLMBackbone, index: int, prompt_tokens: int, optio
     return Row(index, options, generator, stream, prompt_tokens, max_tokens, next_position=prompt_tokens)
 
 
-def _choose(backbone: CausalLMBackbone, rows: Sequence[Row], logits_BV: Tensor) -> list[int]:
-    """Every row's next token, were it to write one. Overwrites the logits of groups that a row may not write."""
-    groups = backbone.signal_tokens.groups
+def _forbidden(backbone: CausalLMBackbone, rows: Sequence[Row]) -> Tensor | None:
+    """Which groups (B, G) a row may not write; None where every row may write all."""
     forbidden_BG = [
-        [row.media >= backbone.config.max_media or not row.options.allows(group.modality) for group in groups]
+        [
+            row.media >= backbone.config.max_media or not row.options.allows(group.modality)
+            for group in backbone.signal_tokens.groups
+        ]
         for row in rows
     ]
-    if any(map(any, forbidden_BG)):
-        signal_BG = logits_BV[:, backbone.base_vocab_size :]
-        signal_BG.masked_fill_(torch.tensor(forbidden_BG, device=logits_BV.device), -torch.inf)
+    return torch.tensor(forbidden_BG, device=backbone.device) if any(map(any, forbidden_BG)) else None
+
+
+def _choose(rows: Sequence[Row], logits_BV: Tensor, forbidden_BG: Tensor | None) -> list[int]:
+    """Every row's next token, were it to write one. Overwrites the logits of forbidden groups, the last columns."""
+    if forbidden_BG is not None:
+        logits_BV[:, -forbidden_BG.shape[1] :].masked_fill_(forbidden_BG, -torch.inf)
     likeliest_B = logits_BV.argmax(-1).tolist()  # one look at the device, not one a row
     return [
         choose(logits_BV[at], row.options, row.generator) if row.options.temperature else likeliest_B[at]
@@ -129,13 +139,9 @@ def _advance(
         yield from _finish(row, row.ending)
         return
     forced = _missing_group(backbone, row)
-    if row.text_tokens >= row.max_tokens:
-        if forced is None:
-            yield from _finish(row, "length")
-        else:
-            yield from _begin_signal(row, forced, ending="length")
-        return
-    if token >= backbone.base_vocab_size:
+    if forced and row.text_tokens >= row.max_tokens:
+        yield from _begin_signal(row, forced, ending="length")
+    elif token >= backbone.base_vocab_size:
         yield from _begin_signal(row, backbone.signal_tokens.groups[token - backbone.base_vocab_size])
     elif token in end_ids:
         if forced is None:
@@ -157,12 +163,14 @@ def _write(row: Row, token: int, forced: SignalGroup | None) -> Iterator[StepEve
     text = row.stream.add(token)
     if text:
         yield TextPiece(row.index, text)
-    if not row.stream.stopped:
-        row.pending = (token,)
-    elif forced is None:
-        yield from _finish(row, "stop")
-    else:
+    if row.stream.stopped and forced:
         yield from _begin_signal(row, forced, ending="stop")
+    elif row.stream.stopped:
+        yield from _finish(row, "stop")
+    elif row.text_tokens >= row.max_tokens and not forced:
+        yield from _finish(row, "length")
+    else:
+        row.pending = (token,)
 
 
 def _begin_signal(row: Row, group: SignalGroup, ending: str | None = None) -> Iterator[StepEvent]:
@@ -195,8 +203,8 @@ def _extended(valid_BT: Tensor | None, rows: Sequence[Row], cached_tokens: int) 
     return torch.cat([valid_BT, fed_BK], dim=-1)
 
 
-def _next_inputs(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """Ids and positions (B, K) of the pending tokens, padded on the left."""
+def _next_inputs(rows: Sequence[Row]) -> Tensor:
+    """Ids and positions (2, B, K) of the pending tokens, padded on the left; one tensor, so one copy to the device."""
     width = max(len(row.pending) for row in rows)
     ids, positions = [], []
     for row in rows:
@@ -205,7 +213,7 @@ def _next_inputs(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
         ids.append([*padding, *row.pending])
         positions.append([*padding, *range(row.next_position, row.next_position + count)])
         row.next_position += count
-    return torch.tensor(ids), torch.tensor(positions)
+    return torch.tensor([ids, positions])
 
 
 def _signal_block(backbone: CausalLMBackbone, row: Row, hidden_KH: Tensor, embeds_KH: Tensor) -> SignalBlock:

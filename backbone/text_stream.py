@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 INCOMPLETE = "\ufffd"
@@ -21,6 +22,7 @@ class TextStream:
         self.tokenizer = tokenizer
         self.stop = tuple(stop)
         self.stopped = False
+        self._decode = _decoder(tokenizer)
         self._read: list[int] = []  # tokens whose text is released, the newest of them
         self._read_text = ""
         self._fresh: list[int] = []  # the tokens since
@@ -47,9 +49,6 @@ class TextStream:
         self._read, self._read_text, self._fresh = self._fresh, self._decode(self._fresh), []
         return self._release(fresh, final=True)
 
-    def _decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True) if ids else ""
-
     def _release(self, fresh: str, *, final: bool) -> str:
         if self.stopped:
             return ""
@@ -63,6 +62,13 @@ class TextStream:
         keep = 0 if final else max(_overlap(text, stop) for stop in self.stop)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
+
+
+def _decoder(tokenizer: Any) -> Callable[[list[int]], str]:
+    """The tokenizer's `decode` without special tokens; its Rust part where the wrapper would change nothing."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rust = None if tokenizer.clean_up_tokenization_spaces else backend
+    return partial((rust or tokenizer).decode, skip_special_tokens=True)
 
 
 def _overlap(text: str, stop: str) -> int:
