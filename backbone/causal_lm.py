@@ -20,12 +20,13 @@ from anygpt.requests import SamplingOptions
 from anygpt.weights import locate
 from anygpt.weights.quiet import quiet_libraries
 from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
-from backbone.contract import Backbone, StepEvent
+from backbone.contract import Backbone
 from backbone.decoding import decode_batch
 from backbone.folding import fold_lora, unfold_lora
 from backbone.layout import IGNORED, PromptMedia, lay_out, signal_blocks
 from backbone.prompt import Prompt, PromptBuilder
 from backbone.signal_tokens import SignalTokens
+from backbone.steps import StepEvent
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -132,7 +133,7 @@ class CausalLMBackbone(Backbone):
 
         where = locate(config.pretrained)
         try:
-            with quiet_libraries():
+            with quiet_libraries("transformers"):
                 tokenizer = AutoTokenizer.from_pretrained(where, revision=config.revision)
                 model, info = AutoModelForCausalLM.from_pretrained(
                     where, revision=config.revision, dtype=dtype, output_loading_info=True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,43 +16,10 @@ from anygpt.requests import SamplingOptions
 from backbone.layout import PromptMedia
 from backbone.prompt import Prompt, PromptBuilder
 from backbone.signal_tokens import SignalTokens
+from backbone.steps import StepEvent
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-@dataclass(frozen=True)
-class TextPiece:
-    """Row `row` wrote `text`."""
-
-    row: int
-    text: str
-
-
-@dataclass(frozen=True)
-class SignalBlock:
-    """Row `row` asked for a medium.
-
-    Attributes:
-        states_nH: the group's last hidden states plus its input embeddings, (n, H).
-    """
-
-    row: int
-    modality: str
-    states_nH: Tensor
-
-
-@dataclass(frozen=True)
-class RowDone:
-    """Row `row` is finished: "stop", "length" or "cancelled", with its token counts."""
-
-    row: int
-    reason: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-StepEvent = TextPiece | SignalBlock | RowDone
 
 
 class Backbone(nn.Module, ABC):

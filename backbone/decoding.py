@@ -18,11 +18,11 @@ from torch import Tensor
 
 from anygpt.errors import RequestError
 from anygpt.requests import SamplingOptions
-from backbone.contract import RowDone, SignalBlock, StepEvent, TextPiece
 from backbone.layout import PromptMedia, lay_out
 from backbone.prompt import Prompt
 from backbone.sampling import choose
 from backbone.signal_tokens import SignalGroup
+from backbone.steps import RowDone, SignalBlock, StepEvent, TextPiece
 from backbone.text_stream import TextStream
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import torch
 
 from anygpt.messages import Message
 from anygpt.requests import SamplingOptions
-from backbone.contract import RowDone
+from backbone.steps import RowDone
 from benchmarks.figure import Figure
 from benchmarks.setup import DRAW, Setup
 from benchmarks.timing import medians_in_turns

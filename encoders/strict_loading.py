@@ -38,7 +38,7 @@ def load_strictly(
     Raises:
         CheckpointError: if weights cannot be read, or keys are missing, unexpected or of another shape.
     """
-    with checkpoint_errors(who, source), quiet_libraries():
+    with checkpoint_errors(who, source), quiet_libraries("transformers"):
         loaded: Any = model_class.from_pretrained(
             source,
             config=config,

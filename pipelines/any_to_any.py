@@ -19,9 +19,9 @@ from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, Media
 from anygpt.media import load_image
 from anygpt.messages import Message, check_conversation, modality_of
 from anygpt.requests import GenerationOptions, RequestOptions
-from backbone.contract import RowDone, TextPiece
-from pipelines.backbone_stage import MediumRequest
+from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import Executor
+from pipelines.stage_types import MediumRequest
 
 
 @dataclass

@@ -18,7 +18,6 @@ from anygpt.events import Done, Event, Failed, MediaFailed, MediaReady, MediaSta
 from anygpt.messages import MediumRef, Message, Part, modality_of
 from anygpt.requests import RequestOptions, SamplingOptions
 from pipelines.any_to_any import AnyToAny, Request
-from pipelines.bundle import bundle_folder, save_bundle
 from pipelines.executors import start_executor
 from pipelines.executors.contract import Executor
 
@@ -104,6 +103,8 @@ class AnyGPT:
         Raises:
             ConfigError, CheckpointError: if the bundle is missing, damaged or does not fit.
         """
+        from pipelines.bundle import bundle_folder
+
         folder = bundle_folder(os.fspath(bundle))
         config = load_stack_config(folder / "config.yaml", overrides, placing.pop("deploy", None))
         return cls.from_config(replace(config, adapters=str(folder)), **placing)  # type: ignore[arg-type]
@@ -120,6 +121,8 @@ class AnyGPT:
             raise RequestError(
                 "save_pretrained: the stages run elsewhere; load the stack with the local executor to save"
             )
+        from pipelines.bundle import save_bundle
+
         save_bundle(stack.backbone, self.config, Path(folder))
 
     def chat(

@@ -6,8 +6,7 @@ Legend: M prompt embeddings of one medium, n signal tokens, H LLM width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,34 +16,15 @@ from anygpt.errors import RequestError
 from anygpt.messages import Message
 from anygpt.requests import SamplingOptions
 from anygpt.tensors import ConditioningSpec, Features
-from backbone import BACKBONES
-from backbone.contract import Backbone, RowDone, SignalBlock, TextPiece
+from backbone.contract import Backbone
 from backbone.prompt import MediaSegment, Prompt, Segment, SignalSegment
+from backbone.steps import RowDone, SignalBlock, TextPiece
+from pipelines.stage_types import FeatureShape, MediumRequest
 from projectors import INPUT_PROJECTORS, OUTPUT_PROJECTORS
 from projectors.contract import InputProjector, OutputProjector
 
 # modality → features of that modality's media in a conversation, in order: tokens (media, T, D).
 ConversationFeatures = Mapping[str, Features]
-
-
-@dataclass(frozen=True)
-class FeatureShape:
-    """What an encoder gives: width D and the largest number of tokens T of one item."""
-
-    feature_dim: int
-    num_tokens: int
-
-
-@dataclass(frozen=True)
-class MediumRequest:
-    """Row `row` asks the generator of `modality` for a medium.
-
-    `conditioning` holds tensors (1, *shape), or is an executor's reference to them.
-    """
-
-    row: int
-    modality: str
-    conditioning: Any
 
 
 class BackboneStage(nn.Module):
@@ -65,18 +45,18 @@ class BackboneStage(nn.Module):
 
     @classmethod
     def build(
-        cls, config: StackConfig, encoders: Mapping[str, FeatureShape], generators: Mapping[str, ConditioningSpec]
+        cls,
+        config: StackConfig,
+        backbone: Backbone,
+        encoders: Mapping[str, FeatureShape],
+        generators: Mapping[str, ConditioningSpec],
     ) -> BackboneStage:
-        """Load the base model and make untrained adapters that fit the encoders and generators.
+        """Make untrained adapters that fit the backbone, the encoders and the generators.
 
         Raises:
             ConfigError: if a section's options cannot fit.
-            CheckpointError: if the base model cannot be loaded.
         """
         placement = config.placed("backbone")
-        backbone_class, backbone_config = resolve_component(BACKBONES, config.backbone, "backbone")
-        dtype = getattr(torch, placement.dtype)
-        backbone = backbone_class.from_config(backbone_config, device=placement.device, dtype=dtype)
         input_projectors, output_projectors = {}, {}
         for modality, shape in encoders.items():
             where = f"projectors.input.{modality}"
@@ -93,7 +73,7 @@ class BackboneStage(nn.Module):
             )
         stage = cls(backbone, input_projectors, output_projectors).to(placement.device)
         for projectors in (stage.input_projectors, stage.output_projectors):
-            projectors.to(torch.promote_types(dtype, torch.float32))
+            projectors.to(torch.promote_types(getattr(torch, placement.dtype), torch.float32))
         return stage
 
     @property

@@ -11,12 +11,15 @@ from anygpt.config import StackConfig, resolve_component
 from anygpt.errors import ConfigError
 from anygpt.tensors import ConditioningSpec
 from anygpt.weights.quiet import quiet_libraries
+from backbone import BACKBONES
+from backbone.contract import Backbone
 from encoders import ENCODERS
 from encoders.contract import Encoder
 from generators import GENERATORS
 from generators.contract import Generator
-from pipelines.backbone_stage import BackboneStage, FeatureShape
+from pipelines.backbone_stage import BackboneStage
 from pipelines.bundle import load_bundle
+from pipelines.stage_types import FeatureShape
 
 
 @dataclass
@@ -57,19 +60,29 @@ def build_generator(config: StackConfig, modality: str) -> Generator:
     return generator_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
 
 
-def build_backbone(
-    config: StackConfig, shapes: Mapping[str, FeatureShape], specs: Mapping[str, ConditioningSpec]
+def build_backbone(config: StackConfig) -> Backbone:
+    """Load the language model to its place, without adapters."""
+    placement = config.placed("backbone")
+    backbone_class, options = resolve_component(BACKBONES, config.backbone, "backbone")
+    return backbone_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
+
+
+def build_backbone_stage(
+    config: StackConfig,
+    backbone: Backbone,
+    shapes: Mapping[str, FeatureShape],
+    specs: Mapping[str, ConditioningSpec],
 ) -> BackboneStage:
-    """Load the backbone stage, with the adapters if the config names a bundle.
+    """Put the adapters to the language model, trained ones if the config names a bundle.
 
     Args:
         shapes: encoder modality → what that encoder gives.
         specs: generator modality → what that generator wants.
     """
-    backbone = BackboneStage.build(config, shapes, specs)
+    stage = BackboneStage.build(config, backbone, shapes, specs)
     if config.adapters:
-        load_bundle(backbone, config.adapters)
-    return backbone
+        load_bundle(stage, config.adapters)
+    return stage
 
 
 def check_device(config: StackConfig, stage: str) -> None:
@@ -103,4 +116,4 @@ def _load(config: StackConfig) -> Stack:
     generators = {modality: build_generator(config, modality) for modality in config.generators}
     shapes = {modality: FeatureShape(e.feature_dim, e.num_tokens) for modality, e in encoders.items()}
     specs = {modality: generator.conditioning_spec for modality, generator in generators.items()}
-    return Stack(config, encoders, build_backbone(config, shapes, specs), generators)
+    return Stack(config, encoders, build_backbone_stage(config, build_backbone(config), shapes, specs), generators)

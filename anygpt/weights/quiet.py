@@ -5,24 +5,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 LIBRARIES = r"(transformers|diffusers|peft|accelerate)(\..*)?"
+TALKATIVE = ("transformers", "diffusers")
 
 
 @contextmanager
-def quiet_libraries(*, hide_bars: bool = True) -> Iterator[None]:
+def quiet_libraries(*libraries: str, hide_bars: bool = True) -> Iterator[None]:
     """Silence them inside the block and put everything back as it was; errors come through.
 
     Args:
+        libraries: the ones that the block uses, of `TALKATIVE`; all of them where none is named. Importing one takes
+            long, so a block that loads no diffusion model should not name diffusers.
         hide_bars: also hide progress bars, those of downloads among them.
     """
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    kept = [
-        (logs, logs.get_verbosity(), logs.is_progress_bar_enabled())
-        for logs in (diffusers_logging, transformers_logging)
-    ]
+    loggings = [import_module(f"{library}.utils.logging") for library in libraries or TALKATIVE]
+    kept = [(logs, logs.get_verbosity(), logs.is_progress_bar_enabled()) for logs in loggings]
     for logs, _, _ in kept:
         logs.set_verbosity(logs.CRITICAL)
         if hide_bars:

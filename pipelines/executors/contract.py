@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
-from backbone.contract import RowDone, TextPiece
-from pipelines.backbone_stage import MediumRequest
+from backbone.steps import RowDone, TextPiece
+from pipelines.stage_types import MediumRequest
 
 OnStep = Callable[[int, int], None]
 ShouldStop = Callable[[], bool]

@@ -8,11 +8,12 @@ from typing import Any
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
 from anygpt.tensors import Conditioning, Features
-from backbone.contract import RowDone, TextPiece
-from pipelines.backbone_stage import ConversationFeatures, MediumRequest
+from backbone.steps import RowDone, TextPiece
+from pipelines.backbone_stage import ConversationFeatures
 from pipelines.executors.contract import OnStep, ShouldStop
 from pipelines.executors.runners import BackboneRunner, EncoderRunner, GeneratorRunner
 from pipelines.stack import Stack
+from pipelines.stage_types import MediumRequest
 
 
 class LocalExecutor:

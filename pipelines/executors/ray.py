@@ -1,8 +1,7 @@
 """Every stage a Ray Serve deployment: placement, replicas, health checks and restarts are Ray's.
 
 What travels between stages (features, conditioning) goes from the process that makes it to the one that needs it as an
-object reference; this process, where the pipeline runs, only hands the reference on. Batching inside a replica is the
-same as in the local executor: a `Runner`.
+object reference (`replicas.Ref`); this process, where the pipeline runs, only hands the reference on.
 """
 
 from __future__ import annotations
@@ -12,23 +11,18 @@ import os
 import shutil
 import socket
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
-
-import torch
 
 from anygpt.config import StackConfig
 from anygpt.errors import AnyGPTError, CancelledError, ConfigError, MissingExtraError, OverloadedError, StageError
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
-from anygpt.tensors import ConditioningSpec
-from backbone.contract import RowDone, TextPiece
-from pipelines.backbone_stage import FeatureShape, MediumRequest
+from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import OnStep, ShouldStop
-from pipelines.executors.runners import BackboneRunner, EncoderRunner, GeneratorRunner
-from pipelines.stack import build_backbone, build_encoder, build_generator
+from pipelines.stage_types import MediumRequest
 
 try:
     import ray
@@ -39,152 +33,10 @@ except ImportError as error:
 
 POLL_S = 0.05  # how often a waiting call looks whether its request was cancelled
 KNOCK_S = 5.0
+# Our replicas never block their event loop, so Serve's need not be in a thread of its own: two switches of threads less
+# on every call. The processes of a Ray that we start inherit this.
+REPLICA_SETTINGS = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
 STARTING_STATES = ("UPDATING", "DEPLOYING", "UPSCALING", "DOWNSCALING")
-
-END = None
-
-# A reference inside a list: Ray hands it on as it is, where a bare one would be fetched for the call.
-Ref = list[Any]
-
-
-class Replica:
-    """What all stages have in common: one process that holds one part."""
-
-    def __init__(self, config: StackConfig, stage: str, threads: int) -> None:
-        torch.set_num_threads(threads)  # as the local executor would have it: sums of floats depend on it
-        self.stage = stage
-        self.placed = config.placed(stage)
-        self.in_flight = 1
-
-    def told(self, in_flight: int) -> None:
-        """Take note of how many requests the caller has: a batch waits for no more company than that."""
-        self.in_flight = in_flight
-
-    async def place(self) -> dict[str, Any]:
-        """Which node, process and share of a GPU this is."""
-        context = ray.get_runtime_context()
-        return {"node": context.get_node_id(), "pid": os.getpid(), "resources": context.get_assigned_resources()}
-
-
-class EncoderReplica(Replica):
-    """An encoder stage."""
-
-    def __init__(self, config: StackConfig, modality: str, threads: int) -> None:
-        super().__init__(config, f"encoders.{modality}", threads)
-        self.runner = EncoderRunner(self.stage, self.placed, lambda: self.in_flight, build_encoder(config, modality))
-
-    async def describe(self) -> FeatureShape:
-        """What the backbone has to know of it."""
-        return FeatureShape(self.runner.encoder.feature_dim, self.runner.encoder.num_tokens)
-
-    async def encode(self, media: Sequence[Any], in_flight: int) -> tuple[Ref, float]:
-        """A reference to the features, and the seconds inside the encoder."""
-        self.told(in_flight)
-        features, seconds = await self.runner.encode(media)
-        return [ray.put(features)], seconds
-
-
-class GeneratorReplica(Replica):
-    """A generator stage."""
-
-    def __init__(self, config: StackConfig, modality: str, threads: int) -> None:
-        super().__init__(config, f"generators.{modality}", threads)
-        self.runner = GeneratorRunner(
-            self.stage, self.placed, lambda: self.in_flight, build_generator(config, modality)
-        )
-
-    async def describe(self) -> ConditioningSpec:
-        """What the backbone has to know of it."""
-        return self.runner.generator.conditioning_spec
-
-    async def check(self, options: GenerationOptions) -> None:
-        """See `Executor.check_generation`."""
-        self.runner.check(options)
-
-    async def generate(self, conditioning: Ref, options: GenerationOptions, in_flight: int) -> AsyncIterator[list[Any]]:
-        """(step, steps) for every step, and at the end (medium, seconds); in lists of what has come together."""
-        self.told(in_flight)
-        loaded = await conditioning[0]
-        events: asyncio.Queue[Any] = asyncio.Queue()
-        stop = threading.Event()
-
-        async def generate() -> None:
-            try:
-                await events.put(await self.runner.generate(loaded, options, on_step, stop.is_set))
-            finally:
-                await events.put(END)
-
-        def on_step(step: int, steps: int) -> None:
-            events.put_nowait((step, steps))
-
-        task = asyncio.create_task(generate())
-        try:
-            async for batch in _batches(events):
-                yield batch
-            await task
-        finally:
-            stop.set()
-
-
-class BackboneReplica(Replica):
-    """The backbone stage; it learns from the other stages what they give and want, without loading them."""
-
-    async def __init__(  # type: ignore[misc]
-        self,
-        config: StackConfig,
-        encoders: Mapping[str, DeploymentHandle],
-        generators: Mapping[str, DeploymentHandle],
-        threads: int,
-    ) -> None:
-        super().__init__(config, "backbone", threads)
-        shapes = {modality: await handle.describe.remote() for modality, handle in encoders.items()}
-        specs = {modality: await handle.describe.remote() for modality, handle in generators.items()}
-        self.runner = BackboneRunner(
-            self.stage, self.placed, lambda: self.in_flight, build_backbone(config, shapes, specs)
-        )
-
-    async def reply(
-        self,
-        conversation: Sequence[Message],
-        features: Mapping[str, Ref],
-        options: SamplingOptions,
-        seed: int,
-        in_flight: int,
-    ) -> AsyncIterator[list[Any]]:
-        """The reply's events, conditioning as references; in lists of what has come together."""
-        self.told(in_flight)
-        loaded = {modality: await reference[0] for modality, reference in features.items()}
-        events: asyncio.Queue[Any] = asyncio.Queue()
-        stop = threading.Event()
-
-        async def reply() -> None:
-            try:
-                async for event in self.runner.reply(conversation, loaded, options, seed, stop.is_set):
-                    if isinstance(event, MediumRequest):
-                        event = replace(event, conditioning=[ray.put(event.conditioning)])
-                    await events.put(event)
-            finally:
-                await events.put(END)
-
-        task = asyncio.create_task(reply())
-        try:
-            async for batch in _batches(events):
-                yield batch
-            await task
-        finally:
-            stop.set()
-
-
-async def _batches(events: asyncio.Queue[Any]) -> AsyncIterator[list[Any]]:
-    """What is in the queue, as soon as there is something, until `END`: handing on costs more than making a token."""
-    ended = False
-    while not ended:
-        batch = [await events.get()]
-        while not events.empty():
-            batch.append(events.get_nowait())
-        ended = batch[-1] is END
-        if len(batch) > ended:
-            yield batch[:-1] if ended else batch
 
 
 class RayExecutor:
@@ -206,22 +58,30 @@ class RayExecutor:
         self.output_modalities = tuple(config.generators)
         self.app = f"anygpt-{config.name}-{os.getpid()}"
         self._connected = not ray.is_initialized()
-        self._own_folder = _start_ray(config, address) if self._connected else None
+        with ThreadPoolExecutor(1) as pool:  # torch and the stages are imported while Ray starts
+            replicas = pool.submit(import_module, "pipelines.executors.replicas")
+            self._own_folder = _start_ray(config, address) if self._connected else None
         try:
-            self._handles = self._deploy()
+            self._handles = self._deploy(replicas.result())
+            self._reply = self._stream("backbone", "reply")
+            self._generate = {m: self._stream(f"generators.{m}", "generate") for m in self.output_modalities}
         except BaseException:
             self.close()
             raise
 
-    def _deploy(self) -> dict[str, DeploymentHandle]:
-        config, threads = self.config, torch.get_num_threads()
+    def _deploy(self, replicas: Any) -> dict[str, DeploymentHandle]:
+        config, threads = self.config, replicas.torch_threads()
         encoders = {
-            m: self._deployment(EncoderReplica, f"encoders.{m}").bind(config, m, threads) for m in config.encoders
+            modality: self._deployment(replicas.EncoderReplica, f"encoders.{modality}").bind(config, modality, threads)
+            for modality in config.encoders
         }
         generators = {
-            m: self._deployment(GeneratorReplica, f"generators.{m}").bind(config, m, threads) for m in config.generators
+            modality: self._deployment(replicas.GeneratorReplica, f"generators.{modality}").bind(
+                config, modality, threads
+            )
+            for modality in config.generators
         }
-        backbone = self._deployment(BackboneReplica, "backbone").bind(config, encoders, generators, threads)
+        backbone = self._deployment(replicas.BackboneReplica, "backbone").bind(config, encoders, generators, threads)
         serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
         try:
             serve.run(backbone, name=self.app, route_prefix=None, logging_config={"log_level": "ERROR"})
@@ -229,7 +89,11 @@ class RayExecutor:
             raise self._start_failure(error) from error
         return {stage: serve.get_deployment_handle(stage, self.app) for stage in config.stages}
 
-    def _deployment(self, replica: type[Replica], stage: str) -> Any:
+    def _stream(self, stage: str, method: str) -> DeploymentHandle:
+        """A handle for a method that streams; made once, since making one takes part of a millisecond."""
+        return getattr(self._handles[stage].options(stream=True), method)
+
+    def _deployment(self, replica: type, stage: str) -> Any:
         placed = self.config.placed(stage)
         options = {"num_cpus": placed.num_cpus, "num_gpus": placed.num_gpus, "resources": placed.resources}
         scale: dict[str, Any] = {"num_replicas": placed.replicas}
@@ -281,7 +145,7 @@ class RayExecutor:
         """Where one replica of every stage runs: its node, process and resources."""
         return {stage: await handle.place.remote() for stage, handle in self._handles.items()}
 
-    async def encode(self, modality: str, media: Sequence[Any]) -> tuple[Ref, float]:
+    async def encode(self, modality: str, media: Sequence[Any]) -> tuple[Any, float]:
         """See `Executor.encode`; the features stay where they are."""
         stage = f"encoders.{modality}"
         with _Failures(stage):
@@ -290,16 +154,15 @@ class RayExecutor:
     async def reply(
         self,
         conversation: Sequence[Message],
-        features: Mapping[str, Ref],
+        features: Mapping[str, Any],
         options: SamplingOptions,
         seed: int,
         should_stop: ShouldStop,
     ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
         """See `Executor.reply`."""
-        call = self._handles["backbone"].options(stream=True).reply
         try:
             async for event in _events(
-                "backbone", call.remote(conversation, features, options, seed, len(self.in_flight)), should_stop
+                "backbone", self._reply.remote(conversation, features, options, seed, len(self.in_flight)), should_stop
             ):
                 yield event
         except CancelledError:
@@ -312,13 +175,14 @@ class RayExecutor:
             await self._handles[stage].check.remote(options)
 
     async def generate(
-        self, modality: str, conditioning: Ref, options: GenerationOptions, on_step: OnStep, should_stop: ShouldStop
+        self, modality: str, conditioning: Any, options: GenerationOptions, on_step: OnStep, should_stop: ShouldStop
     ) -> tuple[Any, float]:
         """See `Executor.generate`."""
         stage = f"generators.{modality}"
-        call = self._handles[stage].options(stream=True).generate
         event: Any = None
-        async for event in _events(stage, call.remote(conditioning, options, len(self.in_flight)), should_stop):
+        async for event in _events(
+            stage, self._generate[modality].remote(conditioning, options, len(self.in_flight)), should_stop
+        ):
             if isinstance(event[0], int):
                 on_step(*event)
         return event
@@ -354,7 +218,7 @@ async def _events(stage: str, stream: Any, should_stop: ShouldStop) -> AsyncIter
     iterator = aiter(stream)
     finished = False
     try:
-        while True:
+        while not finished:
             waiting = asyncio.ensure_future(anext(iterator))
             while not waiting.done() and not should_stop():
                 await asyncio.wait({waiting}, timeout=POLL_S)
@@ -362,12 +226,8 @@ async def _events(stage: str, stream: Any, should_stop: ShouldStop) -> AsyncIter
                 waiting.cancel()
                 raise CancelledError(f"stage '{stage}': cancelled")
             with _Failures(stage):
-                try:
-                    batch = waiting.result()
-                except StopAsyncIteration:
-                    finished = True
-                    return
-            for event in batch:
+                finished, events = waiting.result()
+            for event in events:
                 yield event
     finally:
         if not finished:
@@ -387,10 +247,12 @@ def _start_ray(config: StackConfig, address: str | None) -> str | None:
         return None
     placements = [config.placed(stage) for stage in config.stages]
     room = sum(placed.num_cpus * (placed.max_replicas or placed.replicas) for placed in placements)
+    processes = 1 + sum(placed.replicas for placed in placements)  # Serve's controller and ours: Ray has them ready
+    num_cpus = max(os.cpu_count() or 1, int(room) + 1, processes)
     folder = tempfile.mkdtemp(prefix="anygpt-")
-    ray.init(
-        "local", include_dashboard=False, num_cpus=max(os.cpu_count() or 1, int(room) + 1), _temp_dir=folder, **quiet
-    )
+    for name, value in REPLICA_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    ray.init("local", include_dashboard=False, num_cpus=num_cpus, _temp_dir=folder, **quiet)
     return folder
 
 

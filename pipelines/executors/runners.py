@@ -12,12 +12,13 @@ from anygpt.config import StagePlacement
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
 from anygpt.tensors import Conditioning, Features
-from backbone.contract import RowDone, TextPiece
+from backbone.steps import RowDone, TextPiece
 from encoders.contract import Encoder
 from generators.contract import Generator
-from pipelines.backbone_stage import BackboneStage, ConversationFeatures, MediumRequest
+from pipelines.backbone_stage import BackboneStage, ConversationFeatures
 from pipelines.executors.contract import OnStep, ShouldStop
 from pipelines.executors.worker import Job, Worker
+from pipelines.stage_types import MediumRequest
 
 InFlight = Callable[[], int] | None
 

@@ -82,7 +82,11 @@ class Worker:
         self._waiting: list[Job] = []
         self._changed = threading.Condition()
         self._closed = False
+        self._running: tuple[list[Job], float] | None = None  # the batch at work and when it is given up
+        self._over = threading.Event()
         self._thread = self._start_thread()
+        if time_limit_s < threading.TIMEOUT_MAX:
+            threading.Thread(target=self._watch, name=f"anygpt-{name}-limit", daemon=True).start()
 
     def _start_thread(self) -> threading.Thread:
         thread = threading.Thread(target=self._work, name=f"anygpt-{self.name}", daemon=True)
@@ -117,6 +121,7 @@ class Worker:
             self._closed = True
             abandoned, self._waiting = self._waiting, []
             self._changed.notify()
+        self._over.set()
         for job in abandoned:
             if job.result.set_running_or_notify_cancel():
                 job.result.set_exception(StageError(self.name, "was closed before the job ran"))
@@ -130,16 +135,14 @@ class Worker:
 
     def _run(self, jobs: list[Job]) -> bool:
         """Run a batch and set its results; False where it came too late, and another thread has taken over."""
-        limit = threading.Timer(min(self._time_limit_s, threading.TIMEOUT_MAX), self._give_up, [jobs])
-        limit.daemon = True
         started = time.perf_counter()
-        limit.start()
+        self._running = jobs, started + self._time_limit_s
         values = self._values(jobs)
-        limit.cancel()
         seconds = time.perf_counter() - started
         with self._changed:
             if self._thread is not threading.current_thread():
                 return False
+            self._running = None
             for job, value in zip(jobs, values, strict=True):
                 if isinstance(value, Exception):
                     job.result.set_exception(value)
@@ -147,11 +150,22 @@ class Worker:
                     job.result.set_result((value, seconds))
         return True
 
-    def _give_up(self, jobs: list[Job]) -> None:
+    def _watch(self) -> None:
+        """Look at the batch at work whenever it could be over its limit, which none is that began since."""
+        while True:
+            running = self._running
+            left = running[1] - time.perf_counter() if running else self._time_limit_s
+            if left <= 0:
+                self._give_up()
+            elif self._over.wait(left):
+                return
+
+    def _give_up(self) -> None:
         """Fail a batch that takes too long and replace its thread, which cannot be stopped."""
         with self._changed:
-            if jobs[0].result.done():
-                return
+            if self._running is None or self._running[1] > time.perf_counter():
+                return  # it has just ended
+            jobs, self._running = self._running[0], None
             self._thread = self._start_thread()
             error = TimedOutError(self.name, f"no result within its timeout_s={self._time_limit_s:g} seconds")
             for job in jobs:

@@ -6,8 +6,8 @@ import torch
 from anygpt.errors import RequestError
 from anygpt.messages import MediumRef, Message
 from anygpt.requests import SamplingOptions
-from backbone.contract import RowDone, SignalBlock, TextPiece
 from backbone.layout import lay_out
+from backbone.steps import RowDone, SignalBlock, TextPiece
 
 TEXTS = ["Hello", "Draw a large red circle at the top left, please.", "What?", "a b c d"]
 

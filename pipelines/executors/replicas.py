@@ -1,0 +1,184 @@
+"""The stages as Ray Serve replicas: what runs in the processes that Ray starts.
+
+Batching inside a replica is the same as in the local executor: a `Runner`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import ray
+import torch
+from ray.serve.handle import DeploymentHandle
+
+from anygpt.config import StackConfig
+from anygpt.messages import Message
+from anygpt.requests import GenerationOptions, SamplingOptions
+from anygpt.tensors import ConditioningSpec
+from pipelines.executors.contract import ShouldStop
+from pipelines.executors.runners import BackboneRunner, EncoderRunner, GeneratorRunner
+from pipelines.stack import build_backbone, build_backbone_stage, build_encoder, build_generator
+from pipelines.stage_types import FeatureShape, MediumRequest
+
+BUNDLE_S = 0.05  # twenty looks a second are a steady stream to the eye
+
+# A reference inside a list: Ray hands it on as it is, where a bare one would be fetched for the call.
+Ref = list[Any]
+
+
+# Events, and whether they are the last: to learn it from the stream's end would take another way there and back.
+Bundle = tuple[bool, list[Any]]
+
+
+class Put(Protocol):
+    """Hands an event on to the caller of a replica."""
+
+    def __call__(self, event: Any, urgent: bool = False) -> None: ...
+
+
+def torch_threads() -> int:
+    """How many threads torch uses here; the replicas are to use as many."""
+    return torch.get_num_threads()
+
+
+class Replica:
+    """What all stages have in common: one process that holds one part."""
+
+    def __init__(self, config: StackConfig, stage: str, threads: int) -> None:
+        torch.set_num_threads(threads)  # as the local executor would have it: sums of floats depend on it
+        self.stage = stage
+        self.placed = config.placed(stage)
+        self.in_flight = 1
+
+    def told(self, in_flight: int) -> None:
+        """Take note of how many requests the caller has: a batch waits for no more company than that."""
+        self.in_flight = in_flight
+
+    async def place(self) -> dict[str, Any]:
+        """Which node, process and share of a GPU this is."""
+        context = ray.get_runtime_context()
+        return {"node": context.get_node_id(), "pid": os.getpid(), "resources": context.get_assigned_resources()}
+
+
+class EncoderReplica(Replica):
+    """An encoder stage."""
+
+    async def __init__(self, config: StackConfig, modality: str, threads: int) -> None:  # type: ignore[misc]
+        super().__init__(config, f"encoders.{modality}", threads)
+        encoder = await asyncio.to_thread(build_encoder, config, modality)
+        self.runner = EncoderRunner(self.stage, self.placed, lambda: self.in_flight, encoder)
+
+    async def describe(self) -> FeatureShape:
+        """What the backbone has to know of it."""
+        return FeatureShape(self.runner.encoder.feature_dim, self.runner.encoder.num_tokens)
+
+    async def encode(self, media: Sequence[Any], in_flight: int) -> tuple[Ref, float]:
+        """A reference to the features, and the seconds inside the encoder."""
+        self.told(in_flight)
+        features, seconds = await self.runner.encode(media)
+        return [ray.put(features)], seconds
+
+
+class GeneratorReplica(Replica):
+    """A generator stage."""
+
+    async def __init__(self, config: StackConfig, modality: str, threads: int) -> None:  # type: ignore[misc]
+        super().__init__(config, f"generators.{modality}", threads)
+        generator = await asyncio.to_thread(build_generator, config, modality)
+        self.runner = GeneratorRunner(self.stage, self.placed, lambda: self.in_flight, generator)
+
+    async def describe(self) -> ConditioningSpec:
+        """What the backbone has to know of it."""
+        return self.runner.generator.conditioning_spec
+
+    async def check(self, options: GenerationOptions) -> None:
+        """See `Executor.check_generation`."""
+        self.runner.check(options)
+
+    async def generate(self, conditioning: Ref, options: GenerationOptions, in_flight: int) -> AsyncIterator[Bundle]:
+        """(step, steps) for every step, and at the end (medium, seconds)."""
+        self.told(in_flight)
+        loaded = await conditioning[0]
+
+        async def generate(put: Put, should_stop: ShouldStop) -> None:
+            put(await self.runner.generate(loaded, options, lambda *step: put(step), should_stop))
+
+        async for bundle in _bundles(generate):
+            yield bundle
+
+
+class BackboneReplica(Replica):
+    """The backbone stage; it learns from the other stages what they give and want, without loading them."""
+
+    async def __init__(  # type: ignore[misc]
+        self,
+        config: StackConfig,
+        encoders: Mapping[str, DeploymentHandle],
+        generators: Mapping[str, DeploymentHandle],
+        threads: int,
+    ) -> None:
+        super().__init__(config, "backbone", threads)
+        loading = asyncio.create_task(asyncio.to_thread(build_backbone, config))  # while the other stages load
+        shapes = {modality: await handle.describe.remote() for modality, handle in encoders.items()}
+        specs = {modality: await handle.describe.remote() for modality, handle in generators.items()}
+        stage = build_backbone_stage(config, await loading, shapes, specs)
+        self.runner = BackboneRunner(self.stage, self.placed, lambda: self.in_flight, stage)
+
+    async def reply(
+        self,
+        conversation: Sequence[Message],
+        features: Mapping[str, Ref],
+        options: SamplingOptions,
+        seed: int,
+        in_flight: int,
+    ) -> AsyncIterator[Bundle]:
+        """The reply's events, conditioning as references."""
+        self.told(in_flight)
+        loaded = {modality: await reference[0] for modality, reference in features.items()}
+
+        async def reply(put: Put, should_stop: ShouldStop) -> None:
+            async for event in self.runner.reply(conversation, loaded, options, seed, should_stop):
+                if isinstance(event, MediumRequest):
+                    put(replace(event, conditioning=[ray.put(event.conditioning)]), urgent=True)
+                else:
+                    put(event)
+
+        async for bundle in _bundles(reply):
+            yield bundle
+
+
+async def _bundles(produce: Callable[[Put, ShouldStop], Coroutine[Any, Any, None]]) -> AsyncIterator[Bundle]:
+    """What `produce` puts, in bundles, since handing on costs more than making a token.
+
+    The first event, an urgent one and the end go at once, others not more often than every `BUNDLE_S`.
+    """
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+    events: list[Any] = []
+    due = asyncio.Event()
+    quiet_until = 0.0
+
+    def put(event: Any, urgent: bool = False) -> None:
+        events.append(event)
+        if urgent or loop.time() >= quiet_until:
+            due.set()
+        elif len(events) == 1:
+            loop.call_at(quiet_until, due.set)
+
+    task = asyncio.create_task(produce(put, stop.is_set))
+    task.add_done_callback(lambda _: due.set())
+    try:
+        while events or not task.done():
+            await due.wait()
+            due.clear()
+            if events:
+                bundle, events[:] = list(events), []
+                quiet_until = loop.time() + BUNDLE_S
+                yield task.done() and task.exception() is None, bundle
+        await task
+    finally:
+        stop.set()
