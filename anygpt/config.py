@@ -109,6 +109,7 @@ class ServiceLimits:
         max_pixels_in_flight: most pixels of the pictures of all requests that are being answered; more must come back.
         max_tokens: most text tokens that a client may ask for.
         max_images: most pictures that one call of the images interface makes.
+        write_timeout_s: a client that takes in nothing of a stream for so long is given up.
         allowed_hosts: hosts that pictures may be fetched from, over https; none by default.
     """
 
@@ -120,14 +121,17 @@ class ServiceLimits:
     max_pixels_in_flight: int = 48_000_000
     max_tokens: int = 4096
     max_images: int = 8
+    write_timeout_s: float = 30.0
     allowed_hosts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_json_values", "max_requests", "max_pixels", "max_tokens", "max_images"):
+        for name in (name for name in vars(self) if name.startswith("max_")):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")
-        if not (math.isfinite(self.body_timeout_s) and self.body_timeout_s > 0):
-            raise ConfigError(f"body_timeout_s: {self.body_timeout_s} given, expected a finite number of more than 0")
+        for name in ("body_timeout_s", "write_timeout_s"):
+            seconds = getattr(self, name)
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise ConfigError(f"{name}: {seconds} given, expected a finite number of more than 0")
 
 
 @dataclass
@@ -207,6 +211,11 @@ def find_config(name_or_file: str | os.PathLike[str]) -> Path:
     given = str(name_or_file)
     if given.endswith((".yaml", ".yml")) or os.path.isdir(given):
         path = Path(given, "config.yaml") if os.path.isdir(given) else Path(given)
+        if os.path.isdir(given) and not os.path.isfile(path):
+            raise ConfigError(
+                f"config: no config.yaml in folder '{given}', so it is no adapter bundle; "
+                "a training run writes it when it is finished"
+            )
         if not os.path.isfile(path):
             raise ConfigError(f"config: no file '{given}'; give a YAML file or one of: {', '.join(shipped_configs())}")
         return path

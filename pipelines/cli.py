@@ -7,10 +7,11 @@ import json
 import os
 import re
 import sys
+import threading
 import traceback
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
@@ -110,7 +111,7 @@ def generate(
     """Answer one request; media are saved as reply-1.png and so on."""
     from anygpt.media import load_image
     from pipelines.assistant import make_request
-    from pipelines.terminal import as_json_object, print_reply
+    from pipelines.terminal import as_json_object, first_number, print_reply
 
     prompt, overrides = split_words(words)
     options: dict[str, Any] = {
@@ -127,7 +128,7 @@ def generate(
     request = make_request(parts, **options)
     check_folder(out)
     with load_model(config, overrides, executor, address, deploy) as model:
-        reply, paths = print_reply(model, request, out, quiet=as_json)
+        reply, paths = print_reply(model, request, out, quiet=as_json, first_number=first_number(out, image or []))
     if as_json:
         print(json.dumps(as_json_object(reply, paths), ensure_ascii=False))
     for lost in reply.errors:
@@ -244,8 +245,10 @@ def train(
     config = load_training_config(stage if is_file else f"training/{stage}", overrides or [])
     folder = out or Path("runs") / config.objective
     check_folder(folder)
+    print(f"the run's folder: {folder}", file=sys.stderr)
     if run(config, folder) is None:
-        raise AnyGPTError(f"stopped early; the state is in {folder}, the same command goes on from there")
+        line = f"interrupted; the state is in {folder}, the same command goes on from there"
+        sys.exit(fail(line, INTERRUPTED, debug=False))
     print(folder)
 
 
@@ -350,6 +353,15 @@ def main() -> None:
         code = 1
     except Exception as error:
         code = fail(f"{type(error).__name__}: {error} (a bug; --debug shows where)", 1, debug)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the program, also where a stage that was given up still computes: the usual end would abort in its midst."""
+    if any(thread.name == "anygpt: overdue" for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

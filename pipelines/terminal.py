@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def print_reply(
     if not quiet:
         print(*([""] if reply.text else []), *ordered, sep="\n", end="\n" if ordered or reply.text else "")
     return reply, ordered
+
+
+def first_number(out_dir: Path, sent: Iterable[Path]) -> int:
+    """The number of a reply's first medium: 1, or past those of earlier replies that were sent along."""
+    folder = out_dir.resolve()
+    names = [path.resolve().stem for path in sent if path.resolve().parent == folder]
+    return 1 + max((int(match[1]) for name in names if (match := re.fullmatch(r"reply-(\d{1,9})", name))), default=0)
 
 
 def as_json_object(reply: Reply, paths: list[Path]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from anygpt.config import StackConfig
@@ -249,11 +250,20 @@ def _start_ray(config: StackConfig, address: str | None) -> str | None:
     room = sum(placed.num_cpus * (placed.max_replicas or placed.replicas) for placed in placements)
     processes = 1 + sum(placed.replicas for placed in placements)  # Serve's controller and ours: Ray has them ready
     num_cpus = max(os.cpu_count() or 1, int(room) + 1, processes)
-    folder = tempfile.mkdtemp(prefix="anygpt-")
+    folder = _own_folder()
     for name, value in REPLICA_SETTINGS.items():
         os.environ.setdefault(name, value)
     ray.init("local", include_dashboard=False, num_cpus=num_cpus, _temp_dir=folder, **quiet)
     return folder
+
+
+def _own_folder() -> str:
+    """A new folder for this process's Ray; those that killed processes left behind are removed."""
+    for folder in Path(tempfile.gettempdir()).glob("anygpt-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"anygpt-{os.getpid()}-")
 
 
 def _check_reachable(address: str) -> None:

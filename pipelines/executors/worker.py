@@ -12,6 +12,9 @@ from typing import Any
 
 from anygpt.errors import AnyGPTError, OverloadedError, StageError, TimedOutError
 
+OVERDUE = "anygpt: overdue"  # name of a thread whose batch was given up
+MAX_OVERDUE = 2  # threads that may compute on unheard, beside the one at work
+
 
 @dataclass(eq=False)
 class Job:
@@ -55,6 +58,7 @@ class Worker:
         max_wait_s: how long an incomplete batch waits for company.
         requests: how many requests may have a job here; a batch waits for no more than these. None: nobody knows.
         time_limit_s: a batch that takes longer fails, and the stage goes on in a new thread; the old one ends unheard.
+            While `MAX_OVERDUE` of such threads still compute, the stage takes no work.
         retry_alone: run the jobs of a batch that fails one by one, so that a bad one costs only itself; for stages
             whose jobs may be run twice.
     """
@@ -84,9 +88,10 @@ class Worker:
         self._closed = False
         self._running: tuple[list[Job], float] | None = None  # the batch at work and when it is given up
         self._over = threading.Event()
-        self._thread = self._start_thread()
+        self._thread: threading.Thread | None = self._start_thread()
+        self._overdue: list[threading.Thread] = []  # whose batch was given up
         if time_limit_s < threading.TIMEOUT_MAX:
-            threading.Thread(target=self._watch, name=f"anygpt-{name}-limit", daemon=True).start()
+            threading.Thread(target=self._watch, name=f"limit of anygpt-{name}", daemon=True).start()
 
     def _start_thread(self) -> threading.Thread:
         thread = threading.Thread(target=self._work, name=f"anygpt-{self.name}", daemon=True)
@@ -107,6 +112,8 @@ class Worker:
         with self._changed:
             if self._closed:
                 raise StageError(self.name, "is closed")
+            if self._thread is None:
+                raise self._stuck()
             if len(self._waiting) + len(jobs) > self._max_queue:
                 full = len(self._waiting) >= self._max_queue
                 limit = "which is the limit" if full else f"{len(jobs)} more are over the limit of {self._max_queue}"
@@ -125,7 +132,8 @@ class Worker:
         for job in abandoned:
             if job.result.set_running_or_notify_cancel():
                 job.result.set_exception(StageError(self.name, "was closed before the job ran"))
-        self._thread.join(timeout=30)
+        if self._thread is not None:
+            self._thread.join(timeout=30)
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -140,8 +148,13 @@ class Worker:
         values = self._values(jobs)
         seconds = time.perf_counter() - started
         with self._changed:
-            if self._thread is not threading.current_thread():
-                return False
+            me = threading.current_thread()
+            if me in self._overdue:
+                self._overdue.remove(me)
+                if self._thread is not None or self._closed:
+                    return False
+                self._thread = me  # all others are overdue: this one takes up the work again
+                return True
             self._running = None
             for job, value in zip(jobs, values, strict=True):
                 if isinstance(value, Exception):
@@ -166,10 +179,25 @@ class Worker:
             if self._running is None or self._running[1] > time.perf_counter():
                 return  # it has just ended
             jobs, self._running = self._running[0], None
-            self._thread = self._start_thread()
-            error = TimedOutError(self.name, f"no result within its timeout_s={self._time_limit_s:g} seconds")
+            assert self._thread is not None, "a batch runs in the worker's own thread"
+            self._thread.name = OVERDUE
+            self._overdue.append(self._thread)
+            error: StageError = TimedOutError(
+                self.name, f"no result within its timeout_s={self._time_limit_s:g} seconds"
+            )
             for job in jobs:
                 job.result.set_exception(error)
+            if len(self._overdue) <= MAX_OVERDUE:
+                self._thread = self._start_thread()
+                return
+            self._thread = None
+            waiting, self._waiting = self._waiting, []
+            for job in waiting:
+                if job.result.set_running_or_notify_cancel():
+                    job.result.set_exception(self._stuck())
+
+    def _stuck(self) -> StageError:
+        return StageError(self.name, f"{len(self._overdue)} batches still compute past their time; try again later")
 
     def _values(self, jobs: list[Job]) -> list[Any]:
         """A value or an exception for each job; whatever a model raises is its jobs' failure, not the worker's."""

@@ -322,6 +322,15 @@ def test_generate_prints_text_and_pictures(run, loaded, first_word_is_a_picture)
     assert Path(path).is_file()
 
 
+def test_generate_keeps_the_earlier_reply_that_was_sent_along(run, folder, loaded):
+    draw = ("generate", "Hello", "--modalities", "image", "--steps", "1")
+    assert run(*draw).out == "replies/reply-1.png\n"
+    before = (folder / "replies" / "reply-1.png").read_bytes()
+    assert run(*draw, "--image", "replies/reply-1.png").out == "replies/reply-2.png\n"
+    assert (folder / "replies" / "reply-1.png").read_bytes() == before
+    assert run(*draw, "--image", "star.png").out == "replies/reply-1.png\n"
+
+
 def test_generate_json_is_one_object(run, loaded, first_word_is_a_picture):
     ended = run("generate", "Hello", "--json")
     assert (ended.code, ended.err) == (0, "")
@@ -437,6 +446,18 @@ def test_an_interrupt_is_one_line_and_exit_code_130(run, monkeypatch):
 
     monkeypatch.setattr(cli, "load_model", load_model)
     assert run("generate", "Hello") == Ended(130, "", "anygpt: error: interrupted\n")
+
+
+def test_train_interrupted_says_how_to_go_on_with_exit_code_130(run, stack_file, monkeypatch):
+    from pipelines.training import trainer
+
+    monkeypatch.setattr(trainer, "train", lambda config, folder: None)  # what it returns after Ctrl-C
+    ended = run("train", "align-input", f"stack={stack_file}", "--out", "made")
+    assert ended.code == 130
+    assert ended.err.splitlines() == [
+        "the run's folder: made",
+        "anygpt: error: interrupted; the state is in made, the same command goes on from there",
+    ]
 
 
 def test_train_refuses_another_runs_folder_with_exit_code_1(run, stack_file):

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from anygpt.world.images import render_image
 from anygpt.world.oracle import read_image
 from anygpt.world.scenes import Scene
 from pipelines.assistant import Reply
+from pipelines.executors.ray import _own_folder
 
 STAR = Scene("star", "red", "large", "left")
 ANSWER_S = 15  # each request is answered or failed within this, whatever dies
@@ -149,6 +151,16 @@ def test_nothing_is_left_after_a_run(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert read_image(load_image(tmp_path / "reply-1.png")).shape == "star"
     assert leftovers() == before
+
+
+def test_a_killed_programs_folder_is_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / f"anygpt-{gone.pid}-abc" / "session").mkdir(parents=True)
+    (tmp_path / f"anygpt-{os.getppid()}-abc").mkdir()
+    own = Path(_own_folder())
+    assert sorted(tmp_path.iterdir()) == sorted([own, tmp_path / f"anygpt-{os.getppid()}-abc"])
 
 
 def leftovers() -> set[str]:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from anygpt.errors import StageError
-from pipelines.executors.worker import Job, Worker
+from anygpt.errors import StageError, TimedOutError
+from pipelines.executors.worker import MAX_OVERDUE, Job, Worker
 
 WAIT_S = 30
 
@@ -216,3 +217,36 @@ def test_worker_close_ends_an_idle_worker_and_one_that_waits_for_company_and_may
     with pytest.raises(StageError, match="was closed before the job ran"):
         result.result(WAIT_S)
     assert stage.batches == []
+
+
+def slow_until(over: threading.Event) -> Callable[[list[Job]], list[Any]]:
+    """A stage whose slow jobs take until then."""
+    return lambda jobs: [over.wait(WAIT_S) if job.payload == "slow" else "done" for job in jobs]
+
+
+def test_worker_gives_up_what_takes_too_long_and_goes_on(start):
+    over = threading.Event()
+    worker = start(slow_until(over), time_limit_s=0.2)
+    slow = worker.submit(Job("slow"))
+    with pytest.raises(TimedOutError, match=r"no result within its timeout_s=0.2 seconds"):
+        slow.result(WAIT_S)
+    assert value(worker.submit(Job("quick"))) == "done"
+    over.set()
+
+
+def test_worker_takes_no_work_while_too_many_batches_are_overdue(start):
+    over = threading.Event()
+    worker = start(slow_until(over), time_limit_s=0.1)
+    for _ in range(MAX_OVERDUE + 1):
+        with pytest.raises(TimedOutError):
+            worker.submit(Job("slow")).result(WAIT_S)
+    with pytest.raises(StageError, match=f"'test': {MAX_OVERDUE + 1} batches still compute past their time"):
+        worker.submit(Job("quick"))
+    over.set()
+    for _ in range(100):
+        try:
+            assert value(worker.submit(Job("quick"))) == "done"
+            return
+        except StageError:
+            time.sleep(0.05)
+    raise AssertionError("the worker did not take up its work again")
