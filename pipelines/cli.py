@@ -245,7 +245,6 @@ def train(
     config = load_training_config(stage if is_file else f"training/{stage}", overrides or [])
     folder = out or Path("runs") / config.objective
     check_folder(folder)
-    print(f"the run's folder: {folder}", file=sys.stderr)
     if run(config, folder) is None:
         line = f"interrupted; the state is in {folder}, the same command goes on from there"
         sys.exit(fail(line, INTERRUPTED, debug=False))

@@ -90,8 +90,9 @@ class Worker:
         self._over = threading.Event()
         self._thread: threading.Thread | None = self._start_thread()
         self._overdue: list[threading.Thread] = []  # whose batch was given up
+        self._watcher = threading.Thread(target=self._watch, name=f"anygpt-{name}-limit", daemon=True)
         if time_limit_s < threading.TIMEOUT_MAX:
-            threading.Thread(target=self._watch, name=f"limit of anygpt-{name}", daemon=True).start()
+            self._watcher.start()
 
     def _start_thread(self) -> threading.Thread:
         thread = threading.Thread(target=self._work, name=f"anygpt-{self.name}", daemon=True)
@@ -132,8 +133,9 @@ class Worker:
         for job in abandoned:
             if job.result.set_running_or_notify_cancel():
                 job.result.set_exception(StageError(self.name, "was closed before the job ran"))
-        if self._thread is not None:
-            self._thread.join(timeout=30)
+        for thread in (self._thread, self._watcher):
+            if thread is not None and thread.is_alive():
+                thread.join(timeout=30)
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:

@@ -99,7 +99,7 @@ def train(
     stack_config = replace(load_stack_config(config.stack, config.stack_overrides), adapters=config.adapters)
     stack = build_stack(in_float32(stack_config))
     parameters = OBJECTIVES[config.objective].parameters(stack.backbone)
-    print(f"{config.objective}:\n{trainable_table(stack, parameters)}", file=sys.stderr)
+    print(f"{config.objective}, to {out_dir}:\n{trainable_table(stack, parameters)}", file=sys.stderr)
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     out_dir.mkdir(parents=True, exist_ok=True)
