@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
 		{ echo "anygpt needs Python 3.10 or newer; name one with 'make install PYTHON=python3.11' (and remove an older $(VENV))" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[demo,serve,dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[audio,media,demo,serve,dev]'
 	@touch $@
 
 run: install  ## answer a first request with the embedded default

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anygpt.errors import ConfigError
-from anygpt.media import ImageLimits
+from anygpt.media import AudioLimits, ImageLimits, PointLimits, VideoLimits
 from anygpt.registry import Registry
 
 CONFIGS_DIR = Path(__file__).parent.parent / "configs"
@@ -76,13 +76,16 @@ class Limits:
     """What a request may weigh.
 
     Attributes:
-        image: limits on every picture.
+        image, audio, video, points: limits on every medium of that modality.
         max_text_chars: longest conversation text.
         max_media: most media in a conversation.
         timeout_s: longest time for a reply.
     """
 
     image: ImageLimits = field(default_factory=ImageLimits)
+    audio: AudioLimits = field(default_factory=AudioLimits)
+    video: VideoLimits = field(default_factory=VideoLimits)
+    points: PointLimits = field(default_factory=PointLimits)
     max_text_chars: int = 100_000
     max_media: int = 32
     timeout_s: float = 600.0
@@ -105,8 +108,8 @@ class ServiceLimits:
         max_json_values: most values in a body.
         body_timeout_s: longest time for a body to arrive.
         max_requests: most requests at a time; more are told to come back.
-        max_pixels: most pixels of all pictures of a request together.
-        max_pixels_in_flight: most pixels of the pictures of all requests that are being answered; more must come back.
+        max_media_bytes: most bytes of all media of a request together, decoded.
+        max_media_bytes_in_flight: the same of all requests that are being answered; more must come back.
         max_tokens: most text tokens that a client may ask for.
         max_images: most pictures that one call of the images interface makes.
         write_timeout_s: a client that takes in nothing of a stream for so long is given up.
@@ -117,8 +120,8 @@ class ServiceLimits:
     max_json_values: int = 20_000
     body_timeout_s: float = 30.0
     max_requests: int = 32
-    max_pixels: int = 24_000_000
-    max_pixels_in_flight: int = 48_000_000
+    max_media_bytes: int = 100_000_000
+    max_media_bytes_in_flight: int = 200_000_000
     max_tokens: int = 4096
     max_images: int = 8
     write_timeout_s: float = 30.0

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from PIL import Image
-
 from anygpt.errors import RequestError
+from anygpt.media.kinds import KINDS, kind_of_value
 
 Role = Literal["system", "user", "assistant"]
 ROLES = ("system", "user", "assistant")
 
-# A part is a str, a PIL.Image.Image, a `MediumRef` or, later, Audio, Video and PointCloud.
+# A part is a str, a media value (PIL.Image.Image, Audio, Video, PointCloud) or a `MediumRef`.
 Part = Any
 
 
@@ -25,20 +24,22 @@ class MediumRef:
 
 
 def modality_of(part: Part) -> str:
-    """The modality of a part: "text", "image".
+    """The modality of a part: "text", "image", "audio", "video" or "points".
 
     Raises:
         RequestError: if the part is of no known type.
     """
     if isinstance(part, str):
         return "text"
-    if isinstance(part, Image.Image):
-        return "image"
     if isinstance(part, MediumRef):
         return part.modality
-    raise RequestError(
-        f"message part: a {type(part).__name__} given, expected str or PIL.Image.Image; decode files first"
-    )
+    modality = kind_of_value(part)
+    if modality is None:
+        known = ", ".join(kind.value.__name__ for kind in KINDS.values())
+        raise RequestError(
+            f"message part: a {type(part).__name__} given, expected str or one of {known}; decode files first"
+        )
+    return modality
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,9 @@ class GenerationOptions:
         seed: the medium's own seed.
         steps: denoising steps, at least 1.
         guidance: classifier-free guidance scale; 1 or less turns guidance off.
-        width_px, height_px: picture size, in multiples that the generator names in its error.
+        width_px, height_px: size of a picture or video, in multiples that the generator names in its error.
+        frames: of a video, at least 1.
+        duration_s: of a sound, above 0.
     """
 
     seed: int = 0
@@ -28,12 +31,16 @@ class GenerationOptions:
     guidance: float | None = None
     width_px: int | None = None
     height_px: int | None = None
+    frames: int | None = None
+    duration_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "width_px", "height_px"):
+        for name in ("steps", "width_px", "height_px", "frames"):
             _check_count(name, getattr(self, name), least=1)
         if self.guidance is not None and not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
             raise RequestError(f"guidance: {self.guidance!r} given, expected 0 to 100")
+        if self.duration_s is not None and not (_is_number(self.duration_s) and 0 < self.duration_s < math.inf):
+            raise RequestError(f"duration_s: {self.duration_s!r} given, expected a number above 0")
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,8 @@ class RequestOptions:
     guidance: float | None = None
     width_px: int | None = None
     height_px: int | None = None
+    frames: int | None = None
+    duration_s: float | None = None
 
     def __post_init__(self) -> None:
         if not _is_whole(self.seed) or not 0 <= self.seed <= MAX_SEED:
@@ -105,7 +114,15 @@ class RequestOptions:
 
     def generation(self, index: int) -> GenerationOptions:
         """Options of the reply's `index`-th medium; each has a seed of its own."""
-        return GenerationOptions(self.seed + index, self.steps, self.guidance, self.width_px, self.height_px)
+        return GenerationOptions(
+            self.seed + index,
+            self.steps,
+            self.guidance,
+            self.width_px,
+            self.height_px,
+            self.frames,
+            self.duration_s,
+        )
 
 
 def _is_whole(value: Any) -> bool:

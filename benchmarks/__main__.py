@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import batching, budgets, decode_speed, first_token, overhead, serving, signal_block
+from benchmarks import batching, budgets, decode_speed, first_token, overhead, point_sampling, serving, signal_block
 from benchmarks.figure import Figure
 from benchmarks.machine import describe
 from benchmarks.setup import Setup
@@ -21,6 +21,7 @@ GROUPS: dict[str, Callable[[Setup], list[Figure]]] = {
     "overhead": overhead.measure,
     "batching": batching.measure,
     "budgets": budgets.measure,
+    "point_sampling": point_sampling.measure,
     "serving": serving.measure,
 }
 

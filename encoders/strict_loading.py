@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from anygpt.errors import CheckpointError
@@ -57,12 +59,49 @@ def load_strictly(
         *_named("not known to it", unknown),
         *_named("unreadable", report["error_msgs"]),
     ]
-    if problems:
-        raise CheckpointError(
-            f"{who}: the weights in '{source}' are not those of a {model_class.__name__} with its config: "
-            f"{'; '.join(problems)}; expected an exact match, get the checkpoint again or correct its config.json"
-        )
+    _refuse(problems, model_class, source, who)
     return model
+
+
+def load_state_strictly(
+    model: nn.Module, weights: dict[str, Tensor], *, source: str, who: str, other_parts: tuple[str, ...] = ()
+) -> None:
+    """`model.load_state_dict`, refusing weights that do not cover the model exactly.
+
+    Args:
+        weights: by the model's own keys.
+        source: where they are from, for the error message.
+        who, other_parts: as in `load_strictly`.
+    Raises:
+        CheckpointError: if keys are missing, unexpected or of another shape.
+    """
+    own = model.state_dict()
+    misfits = (
+        f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own.keys() & weights.keys()
+        if weights[key].shape != own[key].shape
+    )
+    problems = [
+        *_named("missing", own.keys() - weights.keys()),
+        *_named("of another shape", misfits),
+        *_named("not known to it", (key for key in weights.keys() - own.keys() if not key.startswith(other_parts))),
+    ]
+    _refuse(problems, type(model), source, who)
+    model.load_state_dict({key: weights[key] for key in own})
+
+
+def read_torch_file(path: str, *, who: str) -> Any:
+    """A `.pt` file's tensors and plain values; nothing else is unpickled.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or holds other objects.
+    """
+    with checkpoint_errors(who, path):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, UnpicklingError, EOFError, LookupError, TypeError) as error:  # by kind of damage
+            reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+            raise ValueError(f"{reason}.") from error
 
 
 @contextmanager
@@ -76,6 +115,14 @@ def checkpoint_errors(who: str, source: str) -> Iterator[None]:
             f"{who}: cannot load '{source}': {reason} Expected an intact checkpoint folder or a hub name that can be "
             "reached; correct `pretrained`"
         ) from error
+
+
+def _refuse(problems: list[str], model_class: type, source: str, who: str) -> None:
+    if problems:
+        raise CheckpointError(
+            f"{who}: the weights in '{source}' are not those of a {model_class.__name__} with its config: "
+            f"{'; '.join(problems)}; expected an exact match, get the checkpoint again or correct its config.json"
+        )
 
 
 def _named(what: str, keys: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from generators.contract import OnStep, ShouldStop
 
 
 class StepCounter:
-    """A diffusers `callback_on_step_end` that counts over all batches of a call.
+    """Counts over all batches of a call. It is a diffusers `callback_on_step_end`; older pipelines call `after_step`.
 
     Args:
         steps: denoising steps of the whole call.
@@ -29,8 +29,12 @@ class StepCounter:
 
     def __call__(self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         """One step is done; nothing in the pipeline is replaced."""
+        self.after_step(index, timestep, None)
+        return {}
+
+    def after_step(self, index: int, timestep: Any, latents: Any) -> None:
+        """One step is done: the `callback` that diffusers' older pipelines take."""
         self.step += 1
         if self._on_step is not None:
             self._on_step(self.step, self.steps)
         self.check()
-        return {}

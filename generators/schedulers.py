@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any, Literal
 
 import diffusers
+import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, SchedulerMixin
 
 from anygpt.errors import CheckpointError
@@ -43,3 +45,28 @@ def denoiser_calls(scheduler: Any, steps: int) -> int:
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps)
     return len(scheduler.timesteps)
+
+
+def callback_calls(scheduler: Any, steps: int) -> int:
+    """How often diffusers' older pipelines (video, sound) call `callback` for `steps` steps of a sampler.
+
+    Source: the end of the denoising loop in diffusers' `TextToVideoSDPipeline` and `AudioLDM2Pipeline`.
+    """
+    calls = denoiser_calls(scheduler, steps)
+    warm_up = calls - steps * scheduler.order
+    return sum(call == calls or (call > warm_up and call % scheduler.order == 0) for call in range(1, calls + 1))
+
+
+def draws_noise(scheduler: Any) -> bool:
+    """True for samplers that take fresh noise between steps (ancestral ones and their like), seen by trying one out."""
+    scheduler = copy.deepcopy(scheduler)
+    if "generator" not in inspect.signature(scheduler.step).parameters:
+        return False
+    scheduler.set_timesteps(3)
+    random = torch.Generator().manual_seed(0)
+    before = random.get_state()
+    latents = torch.zeros(1, 1, 1, 1)
+    for timestep in scheduler.timesteps:
+        scaled = scheduler.scale_model_input(latents, timestep)
+        latents = scheduler.step(torch.zeros_like(scaled), timestep, latents, generator=random).prev_sample
+    return not torch.equal(before, random.get_state())

@@ -6,22 +6,23 @@ Legend: B batch, T text tokens, D text width, C/H/W image or latents.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
 from anygpt.errors import ConfigError, MediaError, RequestError, StageError
 from anygpt.requests import GenerationOptions
 from anygpt.tensors import Conditioning, ConditioningSpec, TensorSpec
+from generators.batching import Batch, group_compatible, run_batches, seeded_noise
+from generators.clip_prompts import ClipPrompts
 from generators.contract import Generator, OnStep, ShouldStop
+from generators.noise_prediction import NoisePrediction
+from generators.picture_size import check_size, native_size_px
 from generators.progress import StepCounter
 from generators.schedulers import SCHEDULER_NAMES, SchedulerName, denoiser_calls
 from generators.stable_diffusion_parts import load_pipeline
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 STAGE = "generators.image"
-PIPELINE_MULTIPLE_PX = 8  # diffusers' `check_inputs` refuses other sizes whatever the VAE
 
 
 class Sampling(NamedTuple):
@@ -98,13 +98,13 @@ class StableDiffusionGenerator(Generator):
     def __init__(self, config: Config, pipeline: StableDiffusionPipeline) -> None:
         self.config = config
         self._pipeline = pipeline
-        self._noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
-        self._tokenizer_lock = Lock()  # fast tokenizers keep padding and truncation as state
+        self._prompts = ClipPrompts(pipeline.tokenizer, pipeline.text_encoder)
+        self._noise_prediction = NoisePrediction(pipeline.scheduler)
         try:
             self.compatibility_key(GenerationOptions())
         except RequestError as error:
             raise ConfigError(f"{STAGE}: the defaults cannot be made; {error}") from error
-        self._empty_prompt_1TD = self.encode_prompt([""])["prompt_embeds"]
+        self._empty_prompt_1TD = self._prompts.encode([""])
 
     @classmethod
     def from_config(cls, config: Config, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
@@ -127,17 +127,13 @@ class StableDiffusionGenerator(Generator):
     @property
     def conditioning_spec(self) -> ConditioningSpec:
         """`prompt_embeds` (T, D): as many tokens as the tokenizer pads to, as wide as the text encoder."""
-        pipeline = self._pipeline
-        return {
-            "prompt_embeds": TensorSpec((pipeline.tokenizer.model_max_length, pipeline.text_encoder.config.hidden_size))
-        }
+        return {"prompt_embeds": TensorSpec(self._prompts.shape)}
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The frozen networks by their diffusers names."""
         return {name: part for name, part in self._pipeline.components.items() if isinstance(part, nn.Module)}
 
-    @torch.no_grad()
     def encode_prompt(self, prompts: list[str]) -> Conditioning:
         """The checkpoint's own text encoder.
 
@@ -147,18 +143,8 @@ class StableDiffusionGenerator(Generator):
             `prompt_embeds` (B, T, D) in the text encoder's dtype.
         Raises:
             RequestError: if there are no prompts.
-        Source: diffusers' `StableDiffusionPipeline.encode_prompt`, which would tokenize twice and log what it cuts off.
         """
-        if not prompts:
-            raise RequestError("prompts: none given, expected at least one")
-        tokenizer, text_encoder = self._pipeline.tokenizer, self._pipeline.text_encoder
-        with self._tokenizer_lock:
-            texts = tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").to(
-                text_encoder.device
-            )
-        # CLIP attends to its padding, save in checkpoints that say otherwise
-        attention_mask = texts.attention_mask if getattr(text_encoder.config, "use_attention_mask", False) else None
-        return {"prompt_embeds": text_encoder(texts.input_ids, attention_mask=attention_mask).last_hidden_state}
+        return {"prompt_embeds": self._prompts.encode(prompts)}
 
     def denoising_loss(self, conditioning: Conditioning, media: list[Any]) -> Tensor:
         """Mean squared error of the UNet's prediction at random timesteps, drawn from torch's global generators.
@@ -171,19 +157,13 @@ class StableDiffusionGenerator(Generator):
         Raises:
             RequestError: if the conditioning does not match the spec or the number of pictures.
             MediaError: if an item is not a picture.
-        Source: diffusers, examples/text_to_image/train_text_to_image.py.
         """
         embeds_BTD = self._prompt_embeds(conditioning, len(media))
-        latents_BCHW = self._encode_pictures(media)
-        noise_BCHW = torch.randn(latents_BCHW.shape).to(latents_BCHW)
-        schedule = self._noise_schedule
-        timesteps_B = torch.randint(schedule.config.num_train_timesteps, (len(media),)).to(latents_BCHW.device)
-        noisy_BCHW = schedule.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
-        predicted_BCHW = self._pipeline.unet(noisy_BCHW, timesteps_B, encoder_hidden_states=embeds_BTD).sample
-        target_BCHW = noise_BCHW
-        if schedule.config.prediction_type == "v_prediction":
-            target_BCHW = schedule.get_velocity(latents_BCHW, noise_BCHW, timesteps_B)
-        return F.mse_loss(predicted_BCHW.float(), target_BCHW.float())
+
+        def denoise(noisy_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
+            return self._pipeline.unet(noisy_BCHW, timesteps_B, encoder_hidden_states=embeds_BTD).sample
+
+        return self._noise_prediction.loss(self._encode_pictures(media), denoise)
 
     def compatibility_key(self, options: GenerationOptions) -> Sampling:
         """Steps, guidance and size with the configured defaults filled in.
@@ -194,19 +174,12 @@ class StableDiffusionGenerator(Generator):
         config, pipeline = self.config, self._pipeline
         steps = options.steps or config.steps
         guidance = config.guidance if options.guidance is None else options.guidance
-        native_size = pipeline.unet.config.sample_size
-        native_height, native_width = (native_size, native_size) if isinstance(native_size, int) else native_size
-        height_px = options.height_px or config.height_px or native_height * pipeline.vae_scale_factor
-        width_px = options.width_px or config.width_px or native_width * pipeline.vae_scale_factor
+        native_height_px, native_width_px = native_size_px(pipeline)
+        height_px = options.height_px or config.height_px or native_height_px
+        width_px = options.width_px or config.width_px or native_width_px
         if steps > config.max_steps:
             raise RequestError(f"steps: {steps} given, expected at most max_steps={config.max_steps}")
-        self._check_multiple("height_px", height_px)
-        self._check_multiple("width_px", width_px)
-        if height_px * width_px > config.max_pixels:
-            raise RequestError(
-                f"width_px={width_px}, height_px={height_px}: {width_px * height_px} pixels given, "
-                f"expected at most max_pixels={config.max_pixels}"
-            )
+        check_size(pipeline, height_px, width_px, config.max_pixels)
         return Sampling(steps, max(guidance, 1.0), height_px, width_px)
 
     def generate(
@@ -218,40 +191,28 @@ class StableDiffusionGenerator(Generator):
     ) -> list[Any]:
         """Sample one RGB picture per item; what is common to all generators stands in the contract."""
         embeds_BTD = self._prompt_embeds(conditioning, len(options)).detach()
-        batches = self._batches(options)
-        calls = {sampling.steps: denoiser_calls(self._pipeline.scheduler, sampling.steps) for sampling, _ in batches}
-        counter = StepCounter(sum(calls[sampling.steps] for sampling, _ in batches), on_step, should_stop)
-        results: dict[int, Image.Image | StageError] = {}
-        for sampling, items in batches:
-            counter.check()
-            seeds = [options[item].seed for item in items]
-            results.update(zip(items, self._sample(embeds_BTD[items], seeds, sampling, counter), strict=True))
-        return [results[item] for item in range(len(options))]
-
-    def _batches(self, options: Sequence[GenerationOptions]) -> list[tuple[Sampling, list[int]]]:
-        """What to sample together: indices of compatible items, at most `max_batch_size` at a time."""
-        groups: dict[Sampling, list[int]] = {}
-        for item, item_options in enumerate(options):
-            groups.setdefault(self.compatibility_key(item_options), []).append(item)
-        size = self.config.max_batch_size
-        return [
-            (key, items[start : start + size]) for key, items in groups.items() for start in range(0, len(items), size)
-        ]
+        config = self.config
+        keys = [self.compatibility_key(item) for item in options]
+        return run_batches(
+            group_compatible(keys, config.max_batch_size, pad=config.pad_batches),
+            lambda sampling: denoiser_calls(self._pipeline.scheduler, sampling.steps),
+            lambda batch, counter: self._sample(
+                embeds_BTD[batch.items], [options[item].seed for item in batch.items], batch, counter
+            ),
+            on_step,
+            should_stop,
+        )
 
     def _sample(
-        self, embeds_BTD: Tensor, seeds: list[int], sampling: Sampling, counter: StepCounter
+        self, embeds_BTD: Tensor, seeds: list[int], batch: Batch, counter: StepCounter
     ) -> list[Image.Image | StageError]:
-        count = len(seeds)
-        if self.config.pad_batches:
-            filling = [count - 1] * (self.config.max_batch_size - count)
-            embeds_BTD = torch.cat([embeds_BTD, embeds_BTD[filling]])
-            seeds = [*seeds, *(seeds[item] for item in filling)]
+        sampling: Sampling = batch.key
         pipeline = copy.copy(self._pipeline)
         pipeline.scheduler = copy.deepcopy(self._pipeline.scheduler)
         scale = pipeline.vae_scale_factor
-        shape_1CHW = (1, pipeline.unet.config.in_channels, sampling.height_px // scale, sampling.width_px // scale)
-        randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
-        latents_BCHW = torch.cat([torch.randn(shape_1CHW, generator=random) for random in randoms])
+        latents_BCHW, randoms = seeded_noise(
+            (pipeline.unet.config.in_channels, sampling.height_px // scale, sampling.width_px // scale), seeds
+        )
         output = pipeline(
             prompt_embeds=embeds_BTD,
             negative_prompt_embeds=self._empty_prompt_1TD.to(embeds_BTD).expand_as(embeds_BTD),
@@ -265,7 +226,7 @@ class StableDiffusionGenerator(Generator):
             output_type="pt",
         )
         flags = output.nsfw_content_detected or [False] * len(seeds)
-        return [self._finish(*pair) for pair in zip(output.images[:count], flags[:count], strict=True)]
+        return [self._finish(*pair) for pair in zip(output.images[: batch.count], flags[: batch.count], strict=True)]
 
     def _finish(self, pixels_CHW: Tensor, flagged: bool) -> Image.Image | StageError:
         """A picture, or the reason why there is none: diffusers itself would hand out a black one."""
@@ -294,12 +255,3 @@ class StableDiffusionGenerator(Generator):
     def _prompt_embeds(self, conditioning: Conditioning, batch_size: int) -> Tensor:
         self.check_conditioning(conditioning, batch_size)
         return conditioning["prompt_embeds"].to(self._pipeline.unet.device, self._pipeline.unet.dtype)
-
-    def _check_multiple(self, name: str, size_px: int) -> None:
-        """Halvings in the VAE and the UNet must come out even."""
-        halvings = len(self._pipeline.unet.config.block_out_channels) - 1
-        multiple = math.lcm(self._pipeline.vae_scale_factor * 2**halvings, PIPELINE_MULTIPLE_PX)
-        if size_px % multiple:
-            below = size_px - size_px % multiple
-            nearest = " or ".join(str(size) for size in (below, below + multiple) if size)
-            raise RequestError(f"{name}: {size_px} given, expected a multiple of {multiple}; try {nearest}")

@@ -16,8 +16,8 @@ from typing import Any
 from anygpt.config import Limits
 from anygpt.errors import AnyGPTError, CancelledError, RequestError, StageError, TimedOutError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
-from anygpt.media import load_image
-from anygpt.messages import Message, check_conversation, modality_of
+from anygpt.media.kinds import KINDS
+from anygpt.messages import MediumRef, Message, check_conversation, modality_of
 from anygpt.requests import GenerationOptions, RequestOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import Executor
@@ -180,9 +180,10 @@ class _Reply:
 
     async def _checked(self, medium: Any) -> Any:
         """The medium as encoders take it, if it is within the limits; decoding happens beside the event loop."""
-        if modality_of(medium) != "image":
+        if isinstance(medium, MediumRef):
             return medium
-        return await asyncio.to_thread(load_image, medium, self.pipeline.limits.image)
+        modality = modality_of(medium)
+        return await asyncio.to_thread(KINDS[modality].load, medium, getattr(self.pipeline.limits, modality))
 
     def _start_generator(self, wanted: MediumRequest) -> None:
         index = len(self.generating)

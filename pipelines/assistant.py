@@ -48,7 +48,20 @@ class Reply:
     @property
     def images(self) -> list[Any]:
         """The pictures, in order."""
-        return [part for part in self.parts if modality_of(part) == "image"]
+        return self._media("image")
+
+    @property
+    def audios(self) -> list[Any]:
+        """The sounds, in order."""
+        return self._media("audio")
+
+    @property
+    def videos(self) -> list[Any]:
+        """The videos, in order."""
+        return self._media("video")
+
+    def _media(self, modality: str) -> list[Any]:
+        return [part for part in self.parts if modality_of(part) == modality]
 
 
 class AnyGPT:
@@ -250,6 +263,8 @@ def request_options(
     guidance: float | None = None,
     width_px: int | None = None,
     height_px: int | None = None,
+    frames: int | None = None,
+    duration_s: float | None = None,
     **sampling: Any,
 ) -> RequestOptions:
     """Options by name; see `RequestOptions` and `SamplingOptions`.
@@ -260,7 +275,7 @@ def request_options(
     allowed = ("max_tokens", "temperature", "top_p", "top_k", "stop")
     unknown = sorted(sampling.keys() - set(allowed))
     if unknown:
-        known = "seed, modalities, steps, guidance, width_px, height_px, " + ", ".join(allowed)
+        known = "seed, modalities, steps, guidance, width_px, height_px, frames, duration_s, " + ", ".join(allowed)
         raise RequestError(f"options: no option is called '{unknown[0]}'; there are: {known}")
     stop = sampling.pop("stop", None)
     options = SamplingOptions(
@@ -268,7 +283,7 @@ def request_options(
         stop=() if stop is None else _several("stop", stop),
         **sampling,
     )
-    return RequestOptions(seed, options, steps, guidance, width_px, height_px)
+    return RequestOptions(seed, options, steps, guidance, width_px, height_px, frames, duration_s)
 
 
 def make_request(

@@ -42,6 +42,9 @@ Words = Annotated[
     list[str] | None, typer.Argument(help="The prompt, then config overrides.", metavar="[PROMPT] [KEY=VALUE]...")
 ]
 Images = Annotated[Optional[list[Path]], typer.Option("--image", help="A picture to send along.")]  # noqa: UP045
+Sounds = Annotated[Optional[list[Path]], typer.Option("--audio", help="A sound to send along.")]  # noqa: UP045
+Videos = Annotated[Optional[list[Path]], typer.Option("--video", help="A video to send along.")]  # noqa: UP045
+Clouds = Annotated[Optional[list[Path]], typer.Option("--points", help="A point cloud or mesh to send along.")]  # noqa: UP045
 Modalities = Annotated[Optional[str], typer.Option(help="What may be produced: text,image")]  # noqa: UP045
 MaxTokens = Annotated[Optional[int], typer.Option(help="Most text tokens of the reply.")]  # noqa: UP045
 Steps = Annotated[Optional[int], typer.Option(help="Denoising steps.")]  # noqa: UP045
@@ -95,6 +98,9 @@ def load_model(
 def generate(
     words: Words = None,
     image: Images = None,
+    audio: Sounds = None,
+    video: Videos = None,
+    points: Clouds = None,
     out: Annotated[Path, typer.Option(help="Folder for the reply's media.")] = Path("replies"),
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
@@ -109,7 +115,7 @@ def generate(
     deploy: Deploy = None,
 ) -> None:
     """Answer one request; media are saved as reply-1.png and so on."""
-    from anygpt.media import load_image
+    from anygpt.media.kinds import KINDS
     from pipelines.assistant import make_request
     from pipelines.terminal import as_json_object, first_number, print_reply
 
@@ -122,13 +128,16 @@ def generate(
         "steps": steps,
         "guidance": guidance,
     }
-    parts = [load_image(path) for path in image or []] + ([prompt] if prompt else [])
+    given = {"image": image, "audio": audio, "video": video, "points": points}
+    files = [(modality, path) for modality, paths in given.items() for path in paths or []]
+    parts = [KINDS[modality].load(path) for modality, path in files] + ([prompt] if prompt else [])
     if not parts:
         raise RequestError("nothing was asked: give a prompt or a medium, as in: anygpt generate 'Draw a red circle.'")
     request = make_request(parts, **options)
     check_folder(out)
     with load_model(config, overrides, executor, address, deploy) as model:
-        reply, paths = print_reply(model, request, out, quiet=as_json, first_number=first_number(out, image or []))
+        number = first_number(out, [path for _, path in files])
+        reply, paths = print_reply(model, request, out, quiet=as_json, first_number=number)
     if as_json:
         print(json.dumps(as_json_object(reply, paths), ensure_ascii=False))
     for lost in reply.errors:
@@ -147,7 +156,7 @@ def chat(
     deploy: Deploy = None,
     overrides: Overrides = None,
 ) -> None:
-    """Talk over several turns. /image FILE attaches a picture, /new starts afresh, /quit ends."""
+    """Talk over several turns. /image FILE (audio, video, points) attaches it, /new starts afresh, /quit ends."""
     from pipelines.assistant import request_options
     from pipelines.terminal import converse
 
@@ -293,12 +302,12 @@ def world_draw(
 @world_app.command("read")
 def world_read(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
     """Read a picture's attributes back by signal processing."""
-    from dataclasses import asdict
-
     from anygpt.media import load_image
     from anygpt.world.oracle import read_image
+    from anygpt.world.scenes import attributes_of
 
-    print(json.dumps(asdict(read_image(load_image(file)))))
+    reading = read_image(load_image(file))
+    print(json.dumps({attribute: reading.get(attribute) for attribute in attributes_of("image")}))
 
 
 def listed(modalities: str | None) -> list[str] | None:

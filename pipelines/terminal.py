@@ -10,13 +10,11 @@ from typing import Any
 
 from anygpt.errors import AnyGPTError, RequestError
 from anygpt.events import MediaProgress, MediaReady, TextDelta
-from anygpt.media import load_image, save_image
+from anygpt.media.kinds import KINDS
 from anygpt.messages import Message, modality_of
 from pipelines.any_to_any import Request
 from pipelines.assistant import AnyGPT, Reply, ReplyCollector, make_request
 from pipelines.error_line import error_line
-
-SUFFIXES = {"image": ".png"}
 
 
 def print_reply(
@@ -41,9 +39,10 @@ def print_reply(
         elif isinstance(event, MediaProgress):
             progress.show(f"medium {event.index + 1}: step {event.step} of {event.steps}")
         elif isinstance(event, MediaReady):
-            path = out_dir / f"reply-{first_number + event.index}{SUFFIXES[event.modality]}"
+            kind = KINDS[event.modality]
+            path = out_dir / f"reply-{first_number + event.index}{kind.suffix}"
             out_dir.mkdir(parents=True, exist_ok=True)
-            save_image(event.medium, path)
+            kind.save(event.medium, path)
             paths[event.index] = path
     progress.clear()
     reply = collector.reply()
@@ -101,10 +100,11 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
                 return
             if command == "/new":
                 history, attached = (), []
-            elif command == "/image":
-                attached.append(load_image(Path(argument.strip())))
+            elif command[1:] in KINDS:
+                attached.append(KINDS[command[1:]].load(Path(argument.strip())))
             elif command.startswith("/"):
-                raise RequestError(f"'{command}' is no command; there are: /image FILE, /new, /quit")
+                attach = ", ".join(f"/{modality} FILE" for modality in KINDS)
+                raise RequestError(f"'{command}' is no command; there are: {attach}, /new, /quit")
             elif line or attached:
                 request = make_request([*attached, *([line] if line else [])], history=history, **options)
                 reply, _ = print_reply(model, request, out_dir, first_number=saved + 1)

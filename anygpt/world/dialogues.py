@@ -122,7 +122,7 @@ def answer(attribute: str, scene: Scene) -> str:
     if attribute == "shape":
         return f"It is a {scene.shape}."
     if attribute == "position":
-        return f"It is {place(scene.position)}."
+        return f"It is {place(scene.value('position'))}."
     return f"It is {getattr(scene, attribute)}."
 
 

@@ -45,19 +45,20 @@ def signed_distance_HW(shape: str, radius_px: float, centre: tuple[float, float]
     x_HW, y_HW = np.meshgrid(axis - centre[0], axis - centre[1])
     if shape == "circle":
         return np.hypot(x_HW, y_HW) - radius_px
-    corners_K2 = outline_K2(shape, radius_px)
-    distance_HW = np.full(x_HW.shape, np.inf)
-    inside_HW = np.zeros(x_HW.shape, dtype=bool)
+    return distance_to_polygon(outline_K2(shape, radius_px), x_HW, y_HW)
+
+
+def distance_to_polygon(corners_K2: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distance from points (x, y), arrays of one shape, to the edge of a polygon, negative inside."""
+    distance = np.full(x.shape, np.inf)
+    inside = np.zeros(x.shape, dtype=bool)
     for (ax, ay), (bx, by) in zip(corners_K2, np.roll(corners_K2, -1, axis=0), strict=True):
         edge_x, edge_y = bx - ax, by - ay
-        along_HW = ((x_HW - ax) * edge_x + (y_HW - ay) * edge_y) / (edge_x**2 + edge_y**2)
-        along_HW = np.clip(along_HW, 0.0, 1.0)
-        to_edge_HW = np.hypot(x_HW - ax - along_HW * edge_x, y_HW - ay - along_HW * edge_y)
-        distance_HW = np.minimum(distance_HW, to_edge_HW)
-        crosses_HW = (ay > y_HW) != (by > y_HW)
+        along = np.clip(((x - ax) * edge_x + (y - ay) * edge_y) / (edge_x**2 + edge_y**2), 0.0, 1.0)
+        distance = np.minimum(distance, np.hypot(x - ax - along * edge_x, y - ay - along * edge_y))
         if edge_y:
-            inside_HW ^= crosses_HW & (x_HW < ax + edge_x * (y_HW - ay) / edge_y)
-    return np.where(inside_HW, -distance_HW, distance_HW)
+            inside ^= ((ay > y) != (by > y)) & (x < ax + edge_x * (y - ay) / edge_y)
+    return np.where(inside, -distance, distance)
 
 
 def draw(
@@ -71,10 +72,10 @@ def draw(
 
 def render_array(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """A picture of the scene as (64, 64, 3) uint8; `rng` picks the jitter and the background."""
-    x, y = centre_px(scene.position)
+    x, y = centre_px(scene.value("position"))
     jitter_x, jitter_y = rng.uniform(-JITTER_PX, JITTER_PX, size=2)
     background = int(rng.integers(BACKGROUND_RANGE[0], BACKGROUND_RANGE[1] + 1))
-    return draw(scene.shape, scene.colour, RADIUS_PX[scene.size], (x + jitter_x, y + jitter_y), background)
+    return draw(scene.shape, scene.colour, RADIUS_PX[scene.value("size")], (x + jitter_x, y + jitter_y), background)
 
 
 def render_batch(scenes: Sequence[Scene], rng: np.random.Generator) -> np.ndarray:

@@ -21,6 +21,16 @@ Split = Literal["train", "held_out"]
 SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 CENTRE_PLACES = ("at the center", "in the center", "in the middle", "at the centre", "in the centre")
 ROW_WORDS = {"top": ("top", "upper"), "bottom": ("bottom", "lower")}
+_MOVING = ("moving {}", "going {}", "drifting {}", "that moves {}", "that goes {}")
+# Motion → ways of saying it, the canonical one first; what is still may also go unsaid.
+MOTION_WAYS = {
+    "still": ("standing still", "that stands still", "that does not move", "not moving", "at rest"),
+    "left": (*(way.format("left") for way in _MOVING), "moving to the left", "going leftwards", "sliding left"),
+    "right": (*(way.format("right") for way in _MOVING), "moving to the right", "going rightwards", "sliding right"),
+    "up": (*(way.format("up") for way in _MOVING), "moving upwards", "going upwards", "rising", "climbing"),
+    "down": (*(way.format("down") for way in _MOVING), "moving downwards", "going downwards", "falling", "sinking"),
+}
+STILL_UNSAID = 0.6  # how often a paraphrase does not say that a thing is still
 
 TRAIN: dict[str, tuple[str, ...]] = {
     "draw": (
@@ -257,35 +267,51 @@ def place(position: str, rng: random.Random | None = None) -> str:
     )
 
 
+def movement(motion: str, rng: random.Random | None = None) -> str:
+    """A motion as a phrase: canonical "moving up" without `rng`, any way of saying it with one; often "" for still."""
+    if rng is None:
+        return "" if motion == "still" else f"moving {motion}"
+    if motion == "still" and rng.random() < STILL_UNSAID:
+        return ""
+    return rng.choice(MOTION_WAYS[motion])
+
+
 def caption(scene: Scene) -> str:
-    """The canonical noun phrase: "a small red circle at the top left"."""
-    return f"a {scene.size} {scene.colour} {scene.shape} {place(scene.position)}"
+    """The canonical noun phrase: "a small red circle at the top left", "a large blue star moving up", "a green square"."""
+    where = "" if scene.position is None else place(scene.position)
+    how = "" if scene.motion is None else movement(scene.motion)
+    return " ".join(f"a {scene.size or ''} {scene.colour} {scene.shape} {where} {how}".split())
 
 
 def paraphrase(scene: Scene, rng: random.Random, omit: frozenset[str] = frozenset()) -> str:
-    """One of many ways to say the scene; attributes in `omit` (colour, size, position) are left out."""
-    size = "" if "size" in omit else rng.choice(SIZE_WORDS[scene.size])
-    colour = "" if "colour" in omit else scene.colour
-    where = "" if "position" in omit else place(scene.position, rng)
-    forms = [f"a {size} {colour} {scene.shape} {where}"] * 4
+    """One of many ways to say the scene; attributes in `omit` (all but the shape) and those it lacks are left out."""
+    said = {attribute for attribute in scene.attributes if attribute not in omit}
+    size = rng.choice(SIZE_WORDS[scene.value("size")]) if "size" in said else ""
+    colour = scene.colour if "colour" in said else ""
+    where = place(scene.value("position"), rng) if "position" in said else ""
+    how = movement(scene.value("motion"), rng) if "motion" in said else ""
+    after = f"{where} {how}"
+    forms = [f"a {size} {colour} {scene.shape} {after}"] * 4
     if colour:
-        forms.append(f"a {size} {scene.shape} in {colour} {where}")
-        forms.append(f"a {size} {scene.shape} {where} that is {colour}")
+        forms.append(f"a {size} {scene.shape} in {colour} {after}")
+        forms.append(f"a {size} {scene.shape} {after} that is {colour}")
     if size:
-        forms.append(f"a {colour} {scene.shape} {where} that is {size}")
-        forms.append(f"a {colour} {scene.shape}, {size}, {where}")
-        forms.append(f"a {size}, {colour} {scene.shape} {where}" if colour else f"a {size} {scene.shape} {where}")
+        forms.append(f"a {colour} {scene.shape} {after} that is {size}")
+        forms.append(f"a {colour} {scene.shape}, {size}, {after}")
+        forms.append(f"a {size}, {colour} {scene.shape} {after}" if colour else f"a {size} {scene.shape} {after}")
     if where:
-        forms.append(f"{where} a {size} {colour} {scene.shape}")
+        forms.append(f"{where} a {size} {colour} {scene.shape} {how}")
     return " ".join(rng.choice(forms).replace(" ,", ",").split()).rstrip(",")
 
 
 def canonical(text: str) -> str:
-    """The text with the world's own words for sizes and places: "tiny, upper left" → "small, top left"."""
+    """The text with the world's own words for sizes, places and motions: "tiny, rising" → "small, moving up"."""
     words = {word: size for size, ways in SIZE_WORDS.items() for word in ways}
     words |= {word: row for row, ways in ROW_WORDS.items() for word in ways}
     words |= {"middle": "center", "centre": "center", "color": "colour"}
-    either = re.compile(rf"\b({'|'.join(words)})\b", re.IGNORECASE)
+    words |= {way: movement(motion) or "still" for motion, ways in MOTION_WAYS.items() for way in ways}
+    longest_first = sorted(words, key=len, reverse=True)
+    either = re.compile(rf"\b({'|'.join(longest_first)})\b", re.IGNORECASE)
     return either.sub(lambda match: words[match[0].lower()], text)
 
 

@@ -19,10 +19,12 @@ class Backend(Protocol):
     """Answers conversations.
 
     Attributes:
+        input_modalities: what may be attached.
         output_modalities: what a reply may hold besides text.
         limits: what an attached file may weigh.
     """
 
+    input_modalities: tuple[str, ...]
     output_modalities: tuple[str, ...]
     limits: Limits
 
@@ -42,6 +44,7 @@ class LocalBackend:
 
     def __init__(self, model: AnyGPT) -> None:
         self.model = model
+        self.input_modalities = tuple(model.executor.input_modalities)
         self.output_modalities = tuple(model.executor.output_modalities)
         self.limits = model.config.limits
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from anygpt.events import Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
+from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
-from pipelines.demo.media import KINDS, write_medium
+from pipelines.demo.media import write_medium
 
 STOPPED = "stopped"
 

@@ -1,38 +1,26 @@
 """A running service as the page's backend: OpenAI's chat completions, with the media of replies beside the text.
 
-The service's own fields, all lists in a streamed `delta`: "images" (finished, as data URLs), "progress" and "errors".
+The service's own fields, all lists in a streamed `delta`: "images", "audios" and "videos" (finished, as data URLs),
+"progress" and "errors".
 Each item names the reply's part by its "index".
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from anygpt.config import Limits
 from anygpt.errors import AnyGPTError, MissingExtraError, RequestError, StageError
 from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
-from anygpt.media import load_image, to_data_url
 from anygpt.messages import MediumRef, Message, modality_of
+from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 900.0  # longer than a service takes to give up on a reply by itself
 STAGE = "service"
-
-
-@dataclass(frozen=True)
-class WireForm:
-    """How one modality travels: as {"type": type, type: {"url": …}}, in a reply's list `listed`."""
-
-    type: str
-    listed: str
-    encode: Callable[[Any], str]
-    decode: Callable[[str], Any]
-
-
-WIRE_FORMS = {"image": WireForm("image_url", "images", to_data_url, load_image)}
 
 
 class HttpBackend:
@@ -61,7 +49,8 @@ class HttpBackend:
         }
         model = self._first_model()
         self.model_name = str(model["id"])
-        self.output_modalities = tuple(name for name in model.get("output_modalities", ()) if name in WIRE_FORMS)
+        self.input_modalities = _known(model, "input_modalities")
+        self.output_modalities = _known(model, "output_modalities")
 
     def _first_model(self) -> dict[str, Any]:
         try:
@@ -104,6 +93,11 @@ class HttpBackend:
         raise StageError(STAGE, "the connection ended in the middle of the reply; ask again")
 
 
+def _known(model: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Those of a model's modalities that can travel."""
+    return tuple(name for name in model.get(key, ()) if name in WIRE_FORMS)
+
+
 @dataclass
 class _ChunkReader:
     """Turns the data of a stream into events."""
@@ -137,7 +131,7 @@ class _ChunkReader:
         for modality, form in WIRE_FORMS.items():
             for item in delta.get(form.listed) or ():
                 yield from self._place(item["index"], modality)
-                yield MediaReady(0, self.numbers[item["index"]], modality, form.decode(item[form.type]["url"]))
+                yield MediaReady(0, self.numbers[item["index"]], modality, medium_from_json(item))
         for item in delta.get("errors") or ():
             yield from self._place(item["index"], item["type"])
             yield MediaFailed(0, self.numbers[item["index"]], item["type"], item["stage"], item["message"])
@@ -175,7 +169,9 @@ def _reason(error: Exception) -> str:
 def _message_json(message: Message) -> dict[str, Any]:
     """A message as the service reads it; a medium of which only its place is known is left out."""
     if message.role != "assistant":
-        parts = [{"type": "text", "text": p} if isinstance(p, str) else _medium_json(p) for p in message.parts]
+        parts = [
+            {"type": "text", "text": p} if isinstance(p, str) else medium_json(modality_of(p), p) for p in message.parts
+        ]
         only_text = all(isinstance(part, str) for part in message.parts)
         return {"role": message.role, "content": message.text if only_text else parts}
     media: dict[str, list[dict[str, Any]]] = {}
@@ -184,11 +180,6 @@ def _message_json(message: Message) -> dict[str, Any]:
         if isinstance(part, str):
             chars += len(part)
         elif not isinstance(part, MediumRef):
-            item = {**_medium_json(part), "index": index, "text_offset": chars}
+            item = {**medium_json(modality_of(part), part), "index": index, "text_offset": chars}
             media.setdefault(WIRE_FORMS[modality_of(part)].listed, []).append(item)
     return {"role": "assistant", "content": message.text or None, **media}
-
-
-def _medium_json(medium: Any) -> dict[str, Any]:
-    form = WIRE_FORMS[modality_of(medium)]
-    return {"type": form.type, form.type: {"url": form.encode(medium)}}

@@ -1,47 +1,16 @@
-"""What the page knows about each kind of medium: a later modality is one more line in `KINDS`."""
+"""Media on their way in and out of the page."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from anygpt.config import Limits
 from anygpt.errors import MediaError
-from anygpt.media import encode_png, load_image
-
-
-@dataclass(frozen=True)
-class MediaKind:
-    """How one modality goes in and out of the page.
-
-    Attributes:
-        word: what people call it.
-        suffix: the ending of the files that `encode` makes.
-        decode: an attached file, under the stack's limits → a media value.
-        encode: a media value → a file's bytes.
-        max_bytes: the largest file that the limits allow.
-    """
-
-    word: str
-    suffix: str
-    decode: Callable[[str, Limits], Any]
-    encode: Callable[[Any], bytes]
-    max_bytes: Callable[[Limits], int]
-
-
-KINDS = {
-    "image": MediaKind(
-        word="picture",
-        suffix=".png",
-        decode=lambda file, limits: load_image(file, limits.image),
-        encode=encode_png,
-        max_bytes=lambda limits: limits.image.max_bytes,
-    ),
-}
+from anygpt.media.kinds import KINDS, kind_of_file
 
 
 def read_attachment(file: str, limits: Limits) -> Any:
@@ -51,7 +20,8 @@ def read_attachment(file: str, limits: Limits) -> Any:
         MediaError: if it cannot be used; the message calls the file by its name, without the server's folders.
     """
     try:
-        return KINDS["image"].decode(file, limits)
+        modality = kind_of_file(file)
+        return KINDS[modality].load(file, getattr(limits, modality))
     except MediaError as error:
         raise MediaError(str(error).replace(os.path.dirname(file) + os.sep, "")) from error
 
@@ -66,6 +36,11 @@ def write_medium(folder: Path, modality: str, medium: Any) -> Path:
     return path
 
 
-def upload_limit_bytes(limits: Limits) -> int:
-    """The largest file that any modality takes."""
-    return max(kind.max_bytes(limits) for kind in KINDS.values())
+def endings(modalities: Sequence[str]) -> list[str]:
+    """Of the files that may be attached."""
+    return [ending for modality in modalities for ending in KINDS[modality].reads]
+
+
+def upload_limit_bytes(limits: Limits, modalities: Sequence[str]) -> int:
+    """The largest file that any of the modalities takes."""
+    return max((getattr(limits, modality).max_bytes for modality in modalities), default=1)

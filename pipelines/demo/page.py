@@ -20,7 +20,7 @@ from anygpt.world.scenes import Scene
 from pipelines.demo.backends import Backend
 from pipelines.demo.conversation import Session
 from pipelines.demo.handlers import Handlers
-from pipelines.demo.media import KINDS, upload_limit_bytes, write_medium
+from pipelines.demo.media import endings, upload_limit_bytes, write_medium
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -75,7 +75,7 @@ async def _start(backend: Backend, host: str, port: int) -> gr.Blocks:
         server_port=port,
         theme=_theme(),
         css=CSS,
-        max_file_size=upload_limit_bytes(backend.limits),
+        max_file_size=upload_limit_bytes(backend.limits, backend.input_modalities),
         prevent_thread_lock=True,
         share=False,
         inbrowser=False,
@@ -120,7 +120,7 @@ def build_page(backend: Backend, *, title: str = "anygpt") -> gr.Blocks:
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(CLEAN_UP_EVERY_S, KEEP_FILES_S)) as page:
         with gr.Row():
             with gr.Column(scale=4):
-                chat, box = _chat(gr, title)
+                chat, box = _chat(gr, backend, title)
                 with gr.Row():
                     stop = gr.Button("Stop", variant="stop", interactive=False)
                     retry = gr.Button("Retry")
@@ -132,7 +132,7 @@ def build_page(backend: Backend, *, title: str = "anygpt") -> gr.Blocks:
     return page
 
 
-def _chat(gr: Any, title: str) -> tuple[Any, Any]:
+def _chat(gr: Any, backend: Backend, title: str) -> tuple[Any, Any]:
     """The conversation and the box to type in."""
     chat = gr.Chatbot(
         label=title,
@@ -145,7 +145,7 @@ def _chat(gr: Any, title: str) -> tuple[Any, Any]:
     box = gr.MultimodalTextbox(
         show_label=False,
         placeholder="Message",
-        file_types=list(KINDS),
+        file_types=endings(backend.input_modalities),
         file_count="multiple",
         sources=["upload"],
         autofocus=True,
@@ -155,7 +155,7 @@ def _chat(gr: Any, title: str) -> tuple[Any, Any]:
 
 def _settings(gr: Any, backend: Backend) -> list[Any]:
     """The controls, in the order of `options_of`'s arguments."""
-    modalities = ["text", *(name for name in backend.output_modalities if name in KINDS)]
+    modalities = ["text", *backend.output_modalities]
     return [
         gr.CheckboxGroup(modalities, value=modalities, label="Media allowed"),
         gr.Number(0, precision=0, label="Seed", info="The same seed gives the same reply."),

@@ -28,7 +28,7 @@ from pipelines.any_to_any import Request as PipelineRequest
 from pipelines.serving.errors import ServiceError, as_service_error
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.replies import ChatReply
-from pipelines.serving.requests import chat_request, image_requests, pixels_of
+from pipelines.serving.requests import chat_request, image_requests, media_bytes
 from pipelines.serving.schema import Body, ChatBody, ImagesBody, parse_body
 
 DISCONNECT_POLL_S = 0.1
@@ -70,7 +70,7 @@ class Service:
         self.started = int(time.time())
         self.answering = 0
         self.receiving = 0
-        self.pixels = 0
+        self.media_bytes = 0
         self.decoding = asyncio.Semaphore(DECODING_AT_ONCE)
 
     async def live(self) -> Response:
@@ -150,7 +150,7 @@ class Service:
         async with self.decoding:
             with _Refusals():
                 request = await asyncio.to_thread(chat_request, body, self.config)
-            place.hold(pixels_of(request))
+            place.hold(media_bytes(request))
         if body.stream:
             usage = bool(body.stream_options and body.stream_options.include_usage)
             events = await _started(self.pipeline.run([request]))
@@ -253,25 +253,27 @@ class _Place:
             message = f"{limit} requests are being answered, which is the limit; try again later"
             raise ServiceError(429, message, code="overloaded")
         self.service, self.route, self.entered = service, route, time.perf_counter()
-        self.pixels = 0
+        self.media_bytes = 0
         service.answering += 1
         service.metrics.in_flight.inc()
 
-    def hold(self, pixels: int) -> None:
-        """Take note of the decoded pictures that the request keeps in memory until it leaves.
+    def hold(self, num_bytes: int) -> None:
+        """Take note of the decoded media that the request keeps in memory until it leaves.
 
         Raises:
             ServiceError: 429 if all requests together would hold too many.
         """
-        limit = self.service.config.service.max_pixels_in_flight
-        if self.service.pixels + pixels > limit:
-            raise ServiceError(429, f"more than {limit} pixels are being looked at; try again later", code="overloaded")
-        self.pixels = pixels
-        self.service.pixels += pixels
+        limit = self.service.config.service.max_media_bytes_in_flight
+        if self.service.media_bytes + num_bytes > limit:
+            raise ServiceError(
+                429, f"media of more than {limit} bytes are being looked at; try again later", code="overloaded"
+            )
+        self.media_bytes = num_bytes
+        self.service.media_bytes += num_bytes
 
     def leave(self, status: int) -> None:
         """Make room, and count the request."""
-        self.service.pixels -= self.pixels
+        self.service.media_bytes -= self.media_bytes
         self.service.answering -= 1
         self.service.metrics.in_flight.dec()
         self.service.metrics.requests.labels(self.route, status).inc()
@@ -352,7 +354,7 @@ async def _cancel_when_gone(http: Request, requests: Sequence[PipelineRequest]) 
 
 
 async def _read(http: Request, max_bytes: int) -> bytes:
-    too_long = ServiceError(413, f"body: more than {max_bytes} bytes given, which is the limit; shrink the pictures")
+    too_long = ServiceError(413, f"body: more than {max_bytes} bytes given, which is the limit; shrink the media")
     declared = http.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > max_bytes:
         raise too_long

@@ -8,16 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
-from anygpt.media import to_data_url
 from pipelines.serving.errors import ServiceError, as_service_error, as_stage_error
-
-# Modality → the list of a message (or delta) that holds such media, and how one is written.
-MEDIA_LISTS = {"image": "images"}
-
-
-def medium_object(modality: str, medium: Any) -> dict[str, Any]:
-    """A medium as JSON."""
-    return {"type": "image_url", "image_url": {"url": to_data_url(medium)}}
+from pipelines.wire import WIRE_FORMS, medium_json
 
 
 @dataclass
@@ -63,8 +55,8 @@ class ChatReply:
         if isinstance(event, MediaProgress):
             return {"progress": [{**self._place(event), "step": event.step, "steps": event.steps}]}
         if isinstance(event, MediaReady):
-            name = MEDIA_LISTS[event.modality]
-            written = {**self._place(event), **medium_object(event.modality, event.medium)}
+            name = WIRE_FORMS[event.modality].listed
+            written = {**self._place(event), **medium_json(event.modality, event.medium)}
             self.media.setdefault(name, []).append(written)
             return {name: [written]}
         if isinstance(event, MediaFailed):
@@ -102,11 +94,18 @@ class ChatReply:
     def completion(self) -> dict[str, Any]:
         """The whole reply."""
         media = {name: sorted(items, key=lambda item: item["index"]) for name, items in self.media.items()}
-        message = {"role": "assistant", "content": self.text or None, "refusal": None, **media}
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or None, "refusal": None, **media}
+        if "audios" in media:
+            message["audio"] = self._openai_audio(media["audios"][0])
         if self.errors:
             message["errors"] = self.errors
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason()}
         return {**self._head("chat.completion"), "choices": [choice], "usage": self.usage()}
+
+    def _openai_audio(self, item: dict[str, Any]) -> dict[str, Any]:
+        """The first sound as OpenAI's client has it; it stays nowhere, so it is over as soon as it is made."""
+        data = item["audio_url"]["url"].partition(",")[2]
+        return {"id": f"audio-{self.id}", "data": data, "expires_at": self.created, "transcript": self.text}
 
     def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
         """A piece of the stream."""

@@ -1,4 +1,4 @@
-"""From OpenAI's request bodies to requests of the pipeline. Pictures are decoded here, within the service's limits."""
+"""From OpenAI's request bodies to requests of the pipeline. Media are decoded here, within the service's limits."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
-
 from anygpt.config import StackConfig
 from anygpt.errors import MediaError, RequestError
-from anygpt.media import load_image
-from anygpt.messages import Message, Part
+from anygpt.media.kinds import KINDS
+from anygpt.messages import Message, Part, modality_of
 from pipelines.any_to_any import Request
 from pipelines.assistant import request_options
 from pipelines.serving.errors import ServiceError
-from pipelines.serving.schema import AssistantMessage, ChatBody, ImagePart, ImagesBody, ReplyImage, TextPart
+from pipelines.serving.schema import (
+    AssistantMessage,
+    ChatBody,
+    ImagesBody,
+    InputAudioPart,
+    MediaPart,
+    ReplyMedium,
+    TextPart,
+)
+from pipelines.wire import MODALITY_OF_TYPE
 
 FETCH_TIMEOUT_S = 10.0
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
@@ -34,7 +41,7 @@ def chat_request(body: ChatBody, config: StackConfig) -> Request:
     _check_model(body.model, config)
     if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise RequestError("max_tokens: given together with max_completion_tokens; leave one out")
-    budget = _PixelBudget(config)
+    budget = _MediaBudget(config)
     conversation = [_message(message, budget) for message in body.messages]
     width_px, height_px = _size(body.size)
     options = request_options(
@@ -53,10 +60,10 @@ def chat_request(body: ChatBody, config: StackConfig) -> Request:
     return Request(conversation, options)
 
 
-def pixels_of(request: Request) -> int:
-    """Pixels of all decoded pictures of a request."""
-    pictures = [picture for message in request.conversation for picture in message.media("image")]
-    return sum(picture.width * picture.height for picture in pictures)
+def media_bytes(request: Request) -> int:
+    """What all decoded media of a request take in memory."""
+    media = [part for message in request.conversation for part in message.parts if not isinstance(part, str)]
+    return sum(KINDS[modality_of(medium)].num_bytes(medium) for medium in media)
 
 
 def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
@@ -110,32 +117,37 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
     return int(match[1]), int(match[2])
 
 
-class _PixelBudget:
-    """Decodes a request's pictures as long as all of them together stay within the service's limit."""
+class _MediaBudget:
+    """Decodes a request's media as long as all of them together stay within the service's limit."""
 
     def __init__(self, config: StackConfig) -> None:
         self.config = config
-        self.pixels = 0
+        self.bytes = 0
 
-    def load(self, part: ImagePart) -> Image.Image:
+    def load(self, part: MediaPart | ReplyMedium) -> Any:
         service = self.config.service
-        image = load_image(self._source(part.image_url.url), self.config.limits.image)
-        self.pixels += image.width * image.height
-        if self.pixels > service.max_pixels:
+        modality = MODALITY_OF_TYPE.get(part.type, "audio")  # OpenAI's own part for sound has a name of its own
+        kind, limits = KINDS[modality], getattr(self.config.limits, modality)
+        medium = kind.load(self._source(part, limits.max_bytes), limits)
+        self.bytes += kind.num_bytes(medium)
+        if self.bytes > service.max_media_bytes:
             raise ServiceError(
-                413, f"messages: pictures of more than {service.max_pixels} pixels in all given; shrink them"
+                413, f"messages: media of more than {service.max_media_bytes} bytes in all, decoded; shrink them"
             )
-        return image
+        return medium
 
-    def _source(self, url: str) -> str | bytes:
+    def _source(self, part: MediaPart | ReplyMedium, max_bytes: int) -> str | bytes:
+        if isinstance(part, InputAudioPart):
+            return f"data:audio/{part.input_audio.format};base64,{part.input_audio.data}"
+        url: str = getattr(part, part.type).url
         if url.startswith("data:"):
             return url
         if _host(url) in self.config.service.allowed_hosts:
-            return _fetch(url, self.config.limits.image.max_bytes)
+            return _fetch(part.type, url, max_bytes)
         allowed = ", ".join(self.config.service.allowed_hosts) or "none"
         raise MediaError(
-            f"image_url: an address given, expected a data URL (data:image/png;base64,…); hosts that may be asked over "
-            f"https: {allowed}"
+            f"{part.type}: an address given, expected a data URL (data:image/png;base64,…); hosts that may be asked "
+            f"over https: {allowed}"
         )
 
 
@@ -155,18 +167,18 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _fetch(url: str, max_bytes: int) -> bytes:
+def _fetch(name: str, url: str, max_bytes: int) -> bytes:
     try:
         with urllib.request.build_opener(_NoRedirects).open(url, timeout=FETCH_TIMEOUT_S) as answer:
             data: bytes = answer.read(max_bytes + 1)
     except (OSError, ValueError, urllib.error.URLError) as error:
-        raise MediaError(f"image_url: the address cannot be read ({error}); send the picture as a data URL") from error
+        raise MediaError(f"{name}: the address cannot be read ({error}); send the file as a data URL") from error
     return data
 
 
-def _message(message: Any, budget: _PixelBudget) -> Message:
+def _message(message: Any, budget: _MediaBudget) -> Message:
     if isinstance(message, AssistantMessage):
-        return Message("assistant", _reply_parts(_joined(message.content), message.images or (), budget))
+        return Message("assistant", _reply_parts(_joined(message.content), message.media, budget))
     if message.role in ("system", "developer"):
         return Message("system", _joined(message.content))
     if isinstance(message.content, str):
@@ -178,12 +190,12 @@ def _joined(content: str | Sequence[TextPart] | None) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content or ())
 
 
-def _reply_parts(text: str, images: Sequence[ReplyImage], budget: _PixelBudget) -> list[Part]:
-    """An earlier reply's parts in order: every picture after the characters that stood before it."""
+def _reply_parts(text: str, media: Sequence[ReplyMedium], budget: _MediaBudget) -> list[Part]:
+    """An earlier reply's parts in order: every medium after the characters that stood before it."""
     parts: list[Part] = []
     start = 0
-    for image in sorted(images, key=lambda image: (image.text_offset is None, image.text_offset, image.index or 0)):
-        end = len(text) if image.text_offset is None else min(max(image.text_offset, start), len(text))
-        parts += [text[start:end], budget.load(image)]
+    for medium in sorted(media, key=lambda medium: (medium.text_offset is None, medium.text_offset, medium.index or 0)):
+        end = len(text) if medium.text_offset is None else min(max(medium.text_offset, start), len(text))
+        parts += [text[start:end], budget.load(medium)]
         start = end
     return [part for part in (*parts, text[start:]) if part != ""]

@@ -26,10 +26,15 @@ class TextPart(Strict):
     text: str
 
 
-class ImageUrl(Strict):
+class MediaUrl(Strict):
     """A data URL, or an address on a host that the service may ask."""
 
     url: str
+
+
+class ImageUrl(MediaUrl):
+    """With OpenAI's wish for detail, which changes nothing here."""
+
     detail: Literal["auto", "low", "high"] | None = None
 
 
@@ -40,11 +45,62 @@ class ImagePart(Strict):
     image_url: ImageUrl
 
 
-class ReplyImage(ImagePart):
-    """A picture of an earlier reply, where it stood: among the reply's parts, and after how many characters."""
+class AudioPart(Strict):
+    """A sound of a message."""
+
+    type: Literal["audio_url"]
+    audio_url: MediaUrl
+
+
+class VideoPart(Strict):
+    """A video of a message."""
+
+    type: Literal["video_url"]
+    video_url: MediaUrl
+
+
+class PointsPart(Strict):
+    """A point cloud of a message."""
+
+    type: Literal["points_url"]
+    points_url: MediaUrl
+
+
+class InputAudio(Strict):
+    """A sound as OpenAI has it: base64 of a file."""
+
+    data: str
+    format: Literal["wav", "mp3", "flac", "ogg", "opus", "m4a"]
+
+
+class InputAudioPart(Strict):
+    """A sound of a message, in OpenAI's shape."""
+
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+class Placed(Strict):
+    """Where a medium of an earlier reply stood: among the reply's parts, and after how many characters."""
 
     index: int | None = Field(None, ge=0)
     text_offset: int | None = Field(None, ge=0)
+
+
+class ReplyImage(ImagePart, Placed):
+    """A picture of an earlier reply."""
+
+
+class ReplyAudio(AudioPart, Placed):
+    """A sound of an earlier reply."""
+
+
+class ReplyVideo(VideoPart, Placed):
+    """A video of an earlier reply."""
+
+
+MediaPart = ImagePart | AudioPart | InputAudioPart | VideoPart | PointsPart
+ReplyMedium = ReplyImage | ReplyAudio | ReplyVideo
 
 
 class SystemMessage(Strict):
@@ -59,7 +115,7 @@ class UserMessage(Strict):
     """What the user says and shows."""
 
     role: Literal["user"]
-    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
+    content: str | list[Annotated[TextPart | MediaPart, Field(discriminator="type")]]
     name: str | None = None
 
 
@@ -69,14 +125,21 @@ class AssistantMessage(Strict):
     role: Literal["assistant"]
     content: str | list[TextPart] | None = None
     images: list[ReplyImage] | None = None
+    audios: list[ReplyAudio] | None = None
+    videos: list[ReplyVideo] | None = None
     errors: list[Any] | None = None
     name: str | None = None
     # What OpenAI's client writes back with an earlier reply.
     refusal: None = None
-    audio: None = None
+    audio: dict[str, Any] | None = None  # the first of `audios` once more
     annotations: list[Any] | None = None
     function_call: None = None
     tool_calls: None = None
+
+    @property
+    def media(self) -> list[ReplyMedium]:
+        """The reply's media, of all modalities."""
+        return [*(self.images or ()), *(self.audios or ()), *(self.videos or ())]
 
 
 class StreamOptions(Strict):

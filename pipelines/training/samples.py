@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from anygpt.errors import ConfigError, MediaError, RequestError
-from anygpt.media import load_image
+from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
+from anygpt.requests import OUTPUT_MODALITIES
 from anygpt.world.dialogues import Depiction, Part, Turn, ask, compare, describe, dialogue, draw, draw_it, say
-from anygpt.world.images import render_image
 from anygpt.world.phrases import caption
+from anygpt.world.rendering import render
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def world_sample(turns: Sequence[Turn], rng: random.Random) -> Sample:
 
 def rendered(part: Part, rng: random.Random) -> Any:
     """Text as it is, a depiction as a medium."""
-    return part if isinstance(part, str) else render_image(part.scene, rng.getrandbits(32))
+    return part if isinstance(part, str) else render(part.scene, part.modality, rng.getrandbits(32))
 
 
 class JsonLinesSource:
@@ -96,8 +97,8 @@ class JsonLinesSource:
             {"role": "assistant", "content": "A cat. Here is a dog:"},
             ...]}
 
-    In a reply, `{"type": "image", "caption": "a dog"}` is a picture to learn, with `path` for the denoising loss.
-    Paths are relative to the file.
+    Types are text, image, audio, video and points. In a reply, `{"type": "image", "caption": "a dog"}` is a picture to
+    learn (audio and video likewise), with `path` for the denoising loss. Paths are relative to the file.
 
     Raises:
         ConfigError: naming the line, if anything in the file cannot be used.
@@ -149,14 +150,16 @@ class JsonLinesSource:
             kind = _value(_of_type(part, dict, "part"), "type")
             if kind == "text":
                 Message(role, _of_type(_value(part, "text"), str, "text"))
-            elif kind == "image":
-                self._check_image(part, role)
+            elif kind in KINDS:
+                self._check_medium(part, role)
             else:
-                raise ValueError(f"part type {kind!r} given, expected text or image")
+                raise ValueError(f"part type {kind!r} given, expected text, {', '.join(KINDS)}")
 
-    def _check_image(self, part: Mapping[str, Any], role: str) -> None:
+    def _check_medium(self, part: Mapping[str, Any], role: str) -> None:
+        if role == "assistant" and part["type"] not in OUTPUT_MODALITIES:
+            raise ValueError(f"a reply with {part['type']} given, expected one of {', '.join(OUTPUT_MODALITIES)}")
         if role == "assistant" and not _of_type(part.get("caption", ""), str, "caption"):
-            raise ValueError("a picture in a reply has no caption")
+            raise ValueError(f"a {KINDS[part['type']].word} in a reply has no caption")
         if role != "assistant" or part.get("path") is not None:
             path = _of_type(_value(part, "path"), str, "path")
             if not os.path.isfile(self.path.parent / path):
@@ -171,10 +174,11 @@ class JsonLinesSource:
                     if part["type"] == "text":
                         parts.append(part["text"])
                         continue
-                    medium = load_image(self.path.parent / part["path"]) if part.get("path") else None
+                    modality = part["type"]
+                    medium = KINDS[modality].load(self.path.parent / part["path"]) if part.get("path") else None
                     if turn["role"] == "assistant":
-                        targets.append(Target("image", part["caption"], medium))
-                        parts.append(MediumRef("image"))
+                        targets.append(Target(modality, part["caption"], medium))
+                        parts.append(MediumRef(modality))
                     else:
                         parts.append(medium)
                 messages.append(Message(turn["role"], parts))

@@ -199,7 +199,7 @@ def test_missing_files_are_refused(name):
 
 
 def test_a_folder_stands_for_its_config(tmp_path):
-    with pytest.raises(ConfigError, match="config: no config.yaml in folder"):
+    with pytest.raises(ConfigError, match=r"config: no config\.yaml in folder"):
         find_config(tmp_path)
     (tmp_path / "config.yaml").write_text("name: x", encoding="utf-8")
     assert find_config(tmp_path) == tmp_path / "config.yaml"

@@ -41,7 +41,9 @@ def test_message_refuses_unknown_roles(role):
 
 @pytest.mark.parametrize("part", [None, 5, b"bytes", {"type": "text"}, ["nested"], object()])
 def test_message_refuses_what_is_no_part(part):
-    with pytest.raises(RequestError, match=f"message part: a {type(part).__name__} given, expected str or PIL"):
+    with pytest.raises(
+        RequestError, match=f"message part: a {type(part).__name__} given, expected str or one of Image, Audio, "
+    ):
         Message("user", ["Hi", part])
     with pytest.raises(RequestError):
         modality_of(part)

@@ -21,9 +21,9 @@ def refusal(options: type, name: str, value: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["steps", "width_px", "height_px"])
+@pytest.mark.parametrize("name", ["steps", "width_px", "height_px", "frames"])
 @pytest.mark.parametrize("options", [GenerationOptions, RequestOptions])
-def test_counts_of_pictures_are_whole_and_positive(options, name):
+def test_counts_of_media_are_whole_and_positive(options, name):
     assert refusal(options, name, 0) == f"{name}: 0 given, expected at least 1"
     assert refusal(options, name, -3) == f"{name}: -3 given, expected at least 1"
     for value in NOT_WHOLE:
@@ -37,6 +37,14 @@ def test_guidance_is_between_0_and_100(options):
         assert refusal(options, "guidance", value) == f"guidance: {value!r} given, expected 0 to 100"
     for value in (None, 0, 0.0, 1, 7.5, 100):
         assert options(guidance=value).guidance == value
+
+
+@pytest.mark.parametrize("options", [GenerationOptions, RequestOptions])
+def test_duration_is_above_0(options):
+    for value in [0, 0.0, -1, *(value for value in NOT_NUMBERS if value is not None)]:
+        assert refusal(options, "duration_s", value) == f"duration_s: {value!r} given, expected a number above 0"
+    for value in (None, 1, 0.5):
+        assert options(duration_s=value).duration_s == value
 
 
 def test_max_tokens_is_whole_and_positive():
@@ -113,5 +121,5 @@ def test_seed_is_whole_and_one_that_torch_takes():
 
 
 def test_generation_options_follow_the_request_and_have_a_seed_for_each_medium():
-    options = RequestOptions(seed=7, steps=3, guidance=2.0, width_px=64, height_px=32)
-    assert options.generation(2) == GenerationOptions(seed=9, steps=3, guidance=2.0, width_px=64, height_px=32)
+    asked = {"steps": 3, "guidance": 2.0, "width_px": 64, "height_px": 32, "frames": 4, "duration_s": 1.5}
+    assert RequestOptions(seed=7, **asked).generation(2) == GenerationOptions(seed=9, **asked)

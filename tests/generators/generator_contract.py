@@ -26,7 +26,7 @@ def weights_hash(generator: Generator) -> str:
     for module_name, module in sorted(generator.modules.items()):
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(f"{module_name}.{name}".encode())
-            digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

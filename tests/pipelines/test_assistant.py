@@ -186,7 +186,7 @@ def test_chat_refuses_an_empty_message(model, message):
 
 @pytest.mark.parametrize("message", [None, b"bytes", 5, ["text", None], {"role": "user"}])
 def test_chat_refuses_what_is_no_part(model, message):
-    with pytest.raises(RequestError, match=r"message part: a .* given, expected str or PIL"):
+    with pytest.raises(RequestError, match=r"message part: a .* given, expected str or one of Image, "):
         model.chat(message)
 
 

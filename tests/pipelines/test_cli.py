@@ -185,11 +185,11 @@ def test_generate_refuses_in_one_line_before_anything_is_loaded(run, folder, mon
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["encoders.image.name=nope"], "no encoder is called 'nope'; there are: clip"),
+        (["encoders.image.name=nope"], "no encoder is called 'nope'; there are: beats, clap, clip"),
         (["encoders.image.pretrained=/no/such"], "/no/such"),
         (["encoders.image.hidden_layer=99"], "hidden_layer=99"),
         (["encoders.image.colour=blue"], "encoders.image.colour: no such key; expected one of pretrained, name"),
-        (["encoders.image=5"], "encoders.image: no name given; set encoders.image.name to one of clip"),
+        (["encoders.image=5"], "encoders.image: no name given; set encoders.image.name to one of beats, clap, clip"),
         (["generators.image.guidance=nan"], "generators.image.guidance: nan given, expected 0 to 100"),
         (["backbone.pretrained=/no/such"], "backbone.pretrained: '/no/such' cannot be loaded"),
         (["backbone.lora.rank=0"], "backbone.lora.rank: 0 given, expected at least 1"),
@@ -489,7 +489,8 @@ def test_chat_answers_line_by_line_and_a_bad_line_costs_only_itself(run, loaded)
     errors = ended.err.splitlines()
     assert len(errors) == 2
     assert errors[0].startswith("anygpt: error: image 'cut.png': damaged")
-    assert errors[1] == "anygpt: error: '/nonsense' is no command; there are: /image FILE, /new, /quit"
+    commands = "/image FILE, /audio FILE, /video FILE, /points FILE, /new, /quit"
+    assert errors[1] == f"anygpt: error: '/nonsense' is no command; there are: {commands}"
 
 
 def test_chat_numbers_media_over_all_turns(run, folder, loaded):

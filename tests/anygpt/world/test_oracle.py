@@ -7,9 +7,23 @@ import pytest
 from PIL import Image, ImageFilter
 
 from anygpt.errors import MediaError
+from anygpt.world.audio import render_audio
 from anygpt.world.images import RADIUS_PX, centre_px, draw, render_image
-from anygpt.world.oracle import Reading, measure_shape, name_position, name_size, read_image, read_text
-from anygpt.world.scenes import ALL_SCENES, COLOURS, SHAPES, Scene
+from anygpt.world.oracle import (
+    Reading,
+    measure_shape,
+    name_position,
+    name_size,
+    read_audio,
+    read_image,
+    read_points,
+    read_text,
+    read_video,
+)
+from anygpt.world.phrases import caption
+from anygpt.world.points import render_points
+from anygpt.world.scenes import ALL_SCENES, CARRIED, COLOURS, SHAPES, VALUES, Scene
+from anygpt.world.videos import render_video
 
 NOTHING = Reading()
 
@@ -194,7 +208,7 @@ def test_name_size_and_name_position_reject_what_is_far_off():
         ("a small red circle at the top left", Reading("circle", "red", "small", "top left")),
         ("Here it is: a LARGE Blue star, in the center.", Reading("star", "blue", "large", "center")),
         ("at the bottom\n right, a green square", Reading("square", "green", None, "bottom right")),
-        ("a large blue star moving up", Reading("star", "blue", "large", None)),
+        ("a large blue star moving up", Reading("star", "blue", "large", None, "up")),
         ("the triangle is at the top", Reading("triangle", None, None, "top")),
         ("a red circle or a blue circle", Reading("circle", None, None, None)),
         ("top left, then left", NOTHING),
@@ -212,6 +226,24 @@ def test_read_text_is_right_on_a_caption_of_every_scene():
         assert read_text(f"a {scene.size} {scene.colour} {scene.shape} at the {scene.position}").matches(scene)
 
 
+# All media
+
+
+def test_oracle_reads_every_modality():
+    scene = Scene("star", "green", "small", "top", "up")
+    shown = {modality: scene.in_modality(modality) for modality in CARRIED}
+    readings = {
+        "text": read_text(caption(shown["text"])),
+        "image": read_image(render_image(shown["image"])),
+        "audio": read_audio(render_audio(shown["audio"])),
+        "video": read_video(render_video(shown["video"])),
+        "points": read_points(render_points(shown["points"])),
+    }
+    for modality, reading in readings.items():
+        assert {name for name in VALUES if reading.get(name) is not None} == set(CARRIED[modality])
+        assert reading.matches(shown[modality])
+
+
 # Readings
 
 
@@ -221,6 +253,8 @@ def test_reading_matches_only_where_all_named_attributes_are_right():
     assert not reading.matches(scene, ("shape", "size"))
     assert not reading.matches(scene, ("position",))
     assert not reading.matches(scene)
+    assert Reading("star", "red").matches(scene.in_modality("points"))
+    assert not Reading("star", "red", "small").matches(scene.in_modality("video"))
 
 
 def test_reading_get_refuses_unknown_attributes():

@@ -13,6 +13,7 @@ from anygpt.world.phrases import (
     CLOSERS,
     FAMILIES,
     HELD_OUT,
+    MOTION_WAYS,
     OPENERS,
     ROW_WORDS,
     SIZE_WORDS,
@@ -20,6 +21,7 @@ from anygpt.world.phrases import (
     bare_wording,
     canonical,
     caption,
+    movement,
     paraphrase,
     place,
     request,
@@ -28,7 +30,7 @@ from anygpt.world.phrases import (
     vary_manner,
     wording,
 )
-from anygpt.world.scenes import ALL_SCENES, ATTRIBUTES, POSITIONS, Scene
+from anygpt.world.scenes import ALL_SCENES, ATTRIBUTES, MOTIONS, POSITIONS, Scene, scenes_for
 
 SLOTS = {"draw": {"scene"}, "say": {"scene"}, **{f"edit_{attribute}": {"value"} for attribute in ATTRIBUTES}}
 
@@ -141,6 +143,60 @@ def test_paraphrase_is_well_formed(omit):
         assert not said.endswith(",")
         assert " ," not in said
         assert ",," not in said
+
+
+# Scenes of other media in words
+
+
+@pytest.mark.parametrize(
+    ("scene", "expected"),
+    [
+        (Scene("star", "blue", "large", None, "up"), "a large blue star moving up"),
+        (Scene("star", "blue", "small", None, "still"), "a small blue star"),
+        (Scene("square", "green", None, None), "a green square"),
+        (Scene("circle", "red", "small", "top left", "right"), "a small red circle at the top left moving right"),
+    ],
+)
+def test_caption_says_what_the_scene_has(scene, expected):
+    assert caption(scene) == expected
+
+
+@pytest.mark.parametrize("modality", ["video", "audio", "points"])
+def test_caption_is_read_back_for_every_scene_of_a_modality(modality):
+    scenes = scenes_for(modality)
+    assert len({caption(scene) for scene in scenes}) == len(scenes)
+    for scene in scenes:
+        reading = read_text(caption(scene), modality)
+        assert reading.matches(scene)
+        assert reading.position is None
+
+
+@pytest.mark.parametrize("modality", ["video", "points", "text"])
+def test_paraphrase_says_every_scene_of_a_modality_in_words_that_mean_it(modality):
+    rng = random.Random(11)
+    for scene in scenes_for(modality):
+        for _ in range(3):
+            said = paraphrase(scene, rng)
+            reading = read_text(canonical(said), "points" if modality == "points" else "video")
+            assert reading.matches(scene), said
+            assert {name for name in ATTRIBUTES if reading.get(name)} == set(scene.attributes) - {"motion"}, said
+            assert said == " ".join(said.split()).rstrip(",")
+
+
+def test_paraphrase_leaves_motion_out_where_it_should():
+    rng = random.Random(12)
+    for scene in scenes_for("video"):
+        said = paraphrase(scene, rng, frozenset({"motion"}))
+        assert read_text(canonical(said)).motion is None
+        assert read_text(said).matches(scene, ("shape", "colour"))
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_movement_is_canonical_or_one_of_its_ways(motion):
+    rng = random.Random(13)
+    assert movement(motion) == ("" if motion == "still" else f"moving {motion}")
+    assert {movement(motion, rng) for _ in range(400)} - {""} == set(MOTION_WAYS[motion])
+    assert all(read_text(canonical(f"a star {way.upper()}")).motion == motion for way in MOTION_WAYS[motion])
 
 
 # Places and values

@@ -4,7 +4,7 @@ import pytest
 
 from anygpt.config import Limits
 from anygpt.errors import MediaError
-from anygpt.media import ImageLimits
+from anygpt.media import AudioLimits, ImageLimits, VideoLimits
 from pipelines.demo.media import read_attachment, upload_limit_bytes, write_medium
 
 
@@ -28,4 +28,6 @@ def test_attachments_are_read_under_the_stacks_limits(tmp_path, picture):
 
 
 def test_upload_limit_is_that_of_the_largest_medium():
-    assert upload_limit_bytes(Limits(image=ImageLimits(max_bytes=77))) == 77
+    limits = Limits(image=ImageLimits(max_bytes=77), audio=AudioLimits(max_bytes=88), video=VideoLimits(max_bytes=99))
+    assert upload_limit_bytes(limits, ("image",)) == 77
+    assert upload_limit_bytes(limits, ("image", "audio")) == 88

@@ -39,6 +39,7 @@ class ScriptedBackend:
     """Answers "wait" by hanging in the middle of a picture, "slow" by steps without end, "fail" by an error of its own,
     anything else by a lost picture between two texts."""
 
+    input_modalities = ("image",)
     output_modalities = ("image",)
     limits = Limits(image=ImageLimits(max_bytes=2000))
 
@@ -257,12 +258,20 @@ def test_a_lost_picture_costs_its_own_place(scripted):
     assert visitor.texts("bot") == ["Here:", "⚠ picture 1 is lost: generators.image: out of memory", "Sorry."]
 
 
+def wait_until_cancelled(visitor, backend):
+    """The backend hears of it a moment after the page has shown it."""
+    give_up_at = time.monotonic() + WAIT_MS / 1000
+    while not backend.cancelled and time.monotonic() < give_up_at:
+        visitor.page.wait_for_timeout(50)
+
+
 def test_stop_cancels_at_once_and_what_was_written_stays_in_the_conversation(scripted):
     visitor, backend = scripted
     visitor.say("wait")
     visitor.wait_for_text("picture 1: step 3 of 12")
     visitor.press("Stop")
     visitor.wait_for_text("picture 1: stopped")
+    wait_until_cancelled(visitor, backend)
     assert backend.cancelled == ["wait"]
     assert visitor.texts("bot") == ["Here:", "picture 1: stopped", "stopped"]
     visitor.say("And?")
@@ -275,9 +284,7 @@ def test_leaving_the_page_cancels_the_reply_at_its_next_step(scripted):
     visitor.say("slow")
     visitor.wait_for_text("picture 1: step 3 of 12")
     visitor.page.goto("about:blank")
-    give_up_at = time.monotonic() + WAIT_MS / 1000
-    while not backend.cancelled and time.monotonic() < give_up_at:
-        visitor.page.wait_for_timeout(50)
+    wait_until_cancelled(visitor, backend)
     assert backend.cancelled == ["slow"]
 
 

@@ -190,7 +190,7 @@ MALFORMED = {
     "part without type": (conversation({"role": "user", "content": [{}]}, DRAWN), "no 'type' given, only nothing"),
     "unknown type": (
         conversation({"role": "user", "content": [{"type": "smell"}]}, DRAWN),
-        "part type 'smell' given, expected text or image",
+        "part type 'smell' given, expected text, image, audio, video, points",
     ),
     "text is a number": (
         conversation({"role": "user", "content": [{"type": "text", "text": 5}]}, DRAWN),

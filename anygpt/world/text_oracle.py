@@ -1,0 +1,43 @@
+"""Read attributes back from texts by their words alone."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from anygpt.world.readings import Reading
+from anygpt.world.scenes import ATTRIBUTES, MOTIONS, attributes_of
+
+_MOTION = re.compile(rf"\b(?:moving\s+({'|'.join(MOTIONS[1:])})|(still))\b", re.IGNORECASE)
+
+
+def read_text(text: str, modality: str = "text") -> Reading:
+    """Read the attribute words of a free text: whole words in any case, the longest position that fits.
+
+    These are the world's canonical words; `anygpt.world.phrases.canonical` puts them in place of their synonyms.
+    A motion is "moving left" and the like, or "still"; its "left" is no position.
+
+    Args:
+        text: any text.
+        modality: what the text is about. Where that is a video or an audio, no word of a motion means "still".
+    Returns:
+        The reading; None for what is named with two different values, or not at all.
+    """
+    found: dict[str, str | None] = {}
+    motions = {(match[1] or match[2]).lower() for match in _MOTION.finditer(text)}
+    if not motions and modality != "text" and "motion" in attributes_of(modality):
+        motions = {"still"}
+    found["motion"] = motions.pop() if len(motions) == 1 else None
+    without_motions = _MOTION.sub(" ", text)
+    for attribute in ATTRIBUTES:
+        values = {" ".join(match.lower().split()) for match in _words(attribute).findall(without_motions)}
+        found[attribute] = values.pop() if len(values) == 1 else None
+    return Reading(**found)
+
+
+@functools.cache
+def _words(attribute: str) -> re.Pattern[str]:
+    """Matches any value of an attribute; longer ones first, so that "top left" is neither "top" nor "left"."""
+    values = sorted(ATTRIBUTES[attribute], key=len, reverse=True)
+    either = "|".join(value.replace(" ", r"\s+") for value in values)
+    return re.compile(rf"\b(?:{either})\b", re.IGNORECASE)

@@ -1,0 +1,293 @@
+"""Sounds by AudioLDM-2: diffusers' `AudioLDM2Pipeline`, driven by prompt embeddings.
+
+Legend: B batch, S samples, F mel frames, M mel bands, C/F/M latents.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers import AudioLDM2Pipeline
+from torch import Tensor, nn
+
+from anygpt.errors import ConfigError, MediaError, RequestError, StageError
+from anygpt.media.values import Audio
+from anygpt.requests import GenerationOptions
+from anygpt.tensors import Conditioning, ConditioningSpec
+from generators.audioldm2_parts import VOCODER_NAMES, VocoderName, load_pipeline
+from generators.audioldm2_prompts import AudioLDM2Prompts
+from generators.batching import Batch, group_compatible, run_batches, seeded_noise
+from generators.contract import Generator, OnStep, ShouldStop
+from generators.log_mels import LogMels
+from generators.noise_prediction import NoisePrediction
+from generators.progress import StepCounter
+from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+STAGE = "generators.audio"
+
+
+class Sampling(NamedTuple):
+    """All that the items of one batch share, defaults filled in."""
+
+    steps: int
+    guidance: float
+    samples: int
+
+
+class AudioLDM2Generator(Generator):
+    """A frozen AudioLDM-2 text-to-audio checkpoint. Safe to call from several threads at once.
+
+    Sounds are as loud as the checkpoint makes them: nothing is normalised, only what is beyond ±1 is clipped.
+
+    Args:
+        config: how to sample.
+        pipeline: the loaded checkpoint. It is copied for every batch, never run itself: schedulers keep state.
+    Raises:
+        ConfigError: if the config asks for a sound that the checkpoint cannot make.
+    """
+
+    modality = "audio"
+
+    @dataclass
+    class Config:
+        """Where the weights are and how sounds are sampled by default.
+
+        Attributes:
+            pretrained: a diffusers folder, `embedded:…` or a hub name; safetensors only.
+            steps: denoising steps.
+            guidance: classifier-free guidance scale; 1 or less turns guidance off.
+            duration_s: length of a sound in seconds.
+            prompt_tokens: T5 tokens of the conditioning; longer prompts are cut off.
+            generated_tokens: hidden states that the checkpoint's GPT-2 adds; 8 in the published ones.
+            mels: the log-mels that the checkpoint was trained on.
+            vocoder: "checkpoint" takes the HiFi-GAN that the weights came with, "griffin_lim" needs none.
+            scheduler: the sampler; "checkpoint" takes the one that the weights came with.
+            max_batch_size: sounds denoised together. With 1 a sound is bit for bit the same, alone or beside others.
+            pad_batches: fill every batch to `max_batch_size`, so that all run the same kernels and sounds are
+                bit for bit the same again. A sound alone then takes as long as a full batch.
+            max_steps, max_duration_s: limits of what a request may ask for.
+            revision, variant: branch, tag or commit on the hub; kind of weights ("fp16").
+        """
+
+        pretrained: str
+        name: str = "audioldm2"
+        steps: int = 200
+        guidance: float = 3.5
+        duration_s: float = 10.24
+        prompt_tokens: int = 64
+        generated_tokens: int = 8
+        mels: LogMels.Config = field(default_factory=LogMels.Config)
+        vocoder: VocoderName = "checkpoint"
+        scheduler: SchedulerName = "checkpoint"
+        max_batch_size: int = 1
+        pad_batches: bool = False
+        max_steps: int = 400
+        max_duration_s: float = 60.0
+        revision: str | None = None
+        variant: str | None = None
+
+        def __post_init__(self) -> None:
+            for key in ("steps", "prompt_tokens", "generated_tokens", "max_batch_size", "max_steps"):
+                if getattr(self, key) < 1:
+                    raise ConfigError(f"{key}: {getattr(self, key)} given, expected at least 1")
+            for key in ("duration_s", "max_duration_s"):
+                if not 0 < getattr(self, key) < math.inf:
+                    raise ConfigError(f"{key}: {getattr(self, key)} given, expected a number above 0")
+            if not 0 <= self.guidance <= 100:
+                raise ConfigError(f"guidance: {self.guidance} given, expected 0 to 100")
+            for key, names in (("scheduler", SCHEDULER_NAMES), ("vocoder", VOCODER_NAMES)):
+                if getattr(self, key) not in names:
+                    raise ConfigError(f"{key}: '{getattr(self, key)}' given, expected one of {', '.join(names)}")
+
+    def __init__(self, config: Config, pipeline: AudioLDM2Pipeline) -> None:
+        self.config = config
+        self._pipeline = pipeline
+        self._prompts = AudioLDM2Prompts(pipeline, config.prompt_tokens, config.generated_tokens)
+        self._log_mels = LogMels(config.mels)
+        self._noise_prediction = NoisePrediction(pipeline.scheduler)
+        try:
+            self.compatibility_key(GenerationOptions())
+        except RequestError as error:
+            raise ConfigError(f"{STAGE}: the defaults cannot be made; {error}") from error
+        self._empty_prompt = self._prompts.encode([""])
+
+    @classmethod
+    def from_config(cls, config: Config, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
+        """Load a diffusers folder or hub checkpoint, strictly.
+
+        Raises:
+            CheckpointError: if the weights are missing, damaged or do not fit.
+            ConfigError: if the config asks for a sound that the checkpoint cannot make.
+        """
+        pipeline = load_pipeline(
+            config.pretrained,
+            mels=config.mels,
+            vocoder=config.vocoder,
+            scheduler=config.scheduler,
+            revision=config.revision,
+            variant=config.variant,
+            device=device,
+            dtype=dtype,
+        )
+        return cls(config, pipeline)
+
+    @property
+    def conditioning_spec(self) -> ConditioningSpec:
+        """`prompt_embeds` (T5's), `generated_prompt_embeds` (GPT-2's) and the former's `attention_mask`."""
+        return self._prompts.spec
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The frozen networks by their diffusers names."""
+        return {name: part for name, part in self._pipeline.components.items() if isinstance(part, nn.Module)}
+
+    def encode_prompt(self, prompts: list[str]) -> Conditioning:
+        """The checkpoint's own text encoders; see `AudioLDM2Prompts.encode`.
+
+        Args:
+            prompts: B texts; empty is allowed, what is beyond `prompt_tokens` is cut off.
+        Raises:
+            RequestError: if there are no prompts.
+        """
+        return self._prompts.encode(prompts)
+
+    def denoising_loss(self, conditioning: Conditioning, media: list[Any]) -> Tensor:
+        """Mean squared error of the UNet's prediction at random timesteps, drawn from torch's global generators.
+
+        Args:
+            conditioning: as the spec names it; gradients reach all but the mask.
+            media: B sounds of the configured sampling rate; cut off or filled with silence to `duration_s`.
+        Returns:
+            A float32 scalar.
+        Raises:
+            RequestError: if the conditioning does not match the spec or the number of sounds.
+            MediaError: if an item is not a sound, or of another sampling rate.
+        """
+        given = self._checked(conditioning, len(media))
+
+        def denoise(noisy_BCFM: Tensor, timesteps_B: Tensor) -> Tensor:
+            return self._pipeline.unet(
+                noisy_BCFM,
+                timesteps_B,
+                encoder_hidden_states=given["generated_prompt_embeds"],
+                encoder_hidden_states_1=given["prompt_embeds"],
+                encoder_attention_mask_1=given["attention_mask"],
+            ).sample
+
+        return self._noise_prediction.loss(self._encode_sounds(media), denoise)
+
+    def compatibility_key(self, options: GenerationOptions) -> Sampling:
+        """Steps, guidance and length with the configured defaults filled in.
+
+        Raises:
+            RequestError: if there are too many steps, or the sound is too long.
+        """
+        config = self.config
+        steps = options.steps or config.steps
+        guidance = config.guidance if options.guidance is None else options.guidance
+        duration_s = options.duration_s or config.duration_s
+        if steps > config.max_steps:
+            raise RequestError(f"steps: {steps} given, expected at most max_steps={config.max_steps}")
+        if duration_s > config.max_duration_s:
+            raise RequestError(
+                f"duration_s: {duration_s:g} given, expected at most max_duration_s={config.max_duration_s:g}"
+            )
+        return Sampling(steps, max(guidance, 1.0), max(1, round(duration_s * config.mels.sampling_rate_hz)))
+
+    def generate(
+        self,
+        conditioning: Conditioning,
+        options: Sequence[GenerationOptions],
+        on_step: OnStep | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> list[Any]:
+        """Sample one `Audio` per item; what is common to all generators stands in the contract."""
+        given = {name: tensor.detach() for name, tensor in self._checked(conditioning, len(options)).items()}
+        keys = [self.compatibility_key(item) for item in options]
+        return run_batches(
+            group_compatible(keys, self.config.max_batch_size, pad=self.config.pad_batches),
+            lambda sampling: callback_calls(self._pipeline.scheduler, sampling.steps),
+            lambda batch, counter: self._sample(
+                {name: tensor[batch.items] for name, tensor in given.items()},
+                [options[item].seed for item in batch.items],
+                batch,
+                counter,
+            ),
+            on_step,
+            should_stop,
+        )
+
+    def _sample(
+        self, conditioning: Conditioning, seeds: list[int], batch: Batch, counter: StepCounter
+    ) -> list[Audio | StageError]:
+        sampling: Sampling = batch.key
+        pipeline, mels = copy.copy(self._pipeline), self.config.mels
+        pipeline.scheduler = copy.deepcopy(self._pipeline.scheduler)
+        frames, scale = self._frames(sampling.samples), pipeline.vae_scale_factor
+        latents_BCFM, randoms = seeded_noise(
+            (pipeline.unet.config.in_channels, frames // scale, mels.bands // scale), seeds
+        )
+        negative = {
+            f"negative_{name}": tensor.to(conditioning[name]).expand_as(conditioning[name])
+            for name, tensor in self._empty_prompt.items()
+        }
+        waveforms_BS = pipeline(
+            **conditioning,
+            **negative,
+            latents=latents_BCFM.to(conditioning["prompt_embeds"]),
+            generator=randoms,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
+            audio_length_in_s=(frames * mels.hop_size + 0.5) / mels.sampling_rate_hz,  # diffusers rounds down
+            callback=counter.after_step,
+            output_type="pt",
+        ).audios
+        return [self._finish(waveform_S[: sampling.samples]) for waveform_S in waveforms_BS[: batch.count]]
+
+    def _finish(self, waveform_S: Tensor) -> Audio | StageError:
+        """A sound, or the reason why there is none."""
+        if not torch.isfinite(waveform_S).all():
+            return StageError(STAGE, f"the {self._pipeline.unet.dtype} networks made NaN or infinity; load as float32")
+        return Audio(waveform_S.clamp(-1.0, 1.0).cpu().numpy(), self.config.mels.sampling_rate_hz)
+
+    def _frames(self, samples: int) -> int:
+        """Mel frames that hold so many samples, as many as the autoencoder can halve and a vocoder reflect."""
+        least = max(samples, self._log_mels.margin + 1)
+        scale = self._pipeline.vae_scale_factor
+        return math.ceil(math.ceil(least / self.config.mels.hop_size) / scale) * scale
+
+    @torch.no_grad()
+    def _encode_sounds(self, media: list[Any]) -> Tensor:
+        """Sounds → scaled VAE latents (B, C, F, M) of the configured length."""
+        rate_hz = self.config.mels.sampling_rate_hz
+        for item, sound in enumerate(media):
+            if not isinstance(sound, Audio):
+                raise MediaError(f"media[{item}]: {type(sound).__name__} given, expected an Audio")
+            if sound.sampling_rate_hz != rate_hz:
+                raise MediaError(
+                    f"media[{item}]: sampling_rate_hz {sound.sampling_rate_hz} given, expected {rate_hz}; resample it"
+                )
+        kept = self.compatibility_key(GenerationOptions()).samples
+        filled = self._frames(kept) * self.config.mels.hop_size
+        waveforms = [torch.from_numpy(sound.waveform[:kept]) for sound in media]
+        waveforms_BS = torch.stack([F.pad(waveform_S, (0, filled - len(waveform_S))) for waveform_S in waveforms])
+        vae = self._pipeline.vae
+        mels_B1FM = self._log_mels(waveforms_BS)[:, None].to(vae.device, vae.dtype)
+        return vae.encode(mels_B1FM).latent_dist.sample() * vae.config.scaling_factor
+
+    def _checked(self, conditioning: Conditioning, batch_size: int) -> Conditioning:
+        self.check_conditioning(conditioning, batch_size)
+        unet, spec = self._pipeline.unet, self.conditioning_spec
+        return {
+            name: tensor.to(unet.device, torch.int64 if spec[name].is_mask else unet.dtype)
+            for name, tensor in conditioning.items()
+        }

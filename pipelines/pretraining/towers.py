@@ -1,0 +1,209 @@
+"""Pretrain the tiny Whisper encoder and the tiny PointBERT: contrastive, towards the text tower of the tiny CLIP, as
+CLAP (arXiv 2211.06687) and ULIP (arXiv 2212.05171) do it.
+
+The text tower stays as it is, so that what was trained on it stays valid. Only the rows of tokens that no caption of a
+picture has, those of the words for motion, are learned along with the sounds.
+
+Legend: B batch, E joint space, M mel bands, F mel frames, N points, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import CLIPModel, CLIPTokenizer, WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from anygpt.world import audio, points
+from anygpt.world.phrases import caption, paraphrase
+from anygpt.world.scenes import Scene, scenes_for
+from encoders.pointbert import PointBertSettings, Ulip2Model
+from encoders.whisper_front_end import log_mel_spectrogram
+from pipelines.pretraining.diffusion import prompt_ids
+from pipelines.training.loop import Loop, LoopOptions, print_log
+
+CANONICAL_SHARE = 0.4
+SOUND_COPIES = 12
+MELS = 80
+SOUND_TOKENS = 100  # two seconds
+SOUND_WIDTH = 128
+GAIN_DB = 2.0
+POINT_JITTER = 0.01
+CALIBRATION_BATCHES = 50
+
+
+class TextTower:
+    """The CLIP's text half, with the rows of new words to be learned."""
+
+    def __init__(self, clip_dir: Path) -> None:
+        self.clip = CLIPModel.from_pretrained(clip_dir, dtype=torch.float32).eval().requires_grad_(False)
+        self.tokenizer = CLIPTokenizer.from_pretrained(clip_dir)
+
+    @property
+    def rows(self) -> nn.Parameter:
+        """The token embedding (V, D)."""
+        rows: nn.Parameter = self.clip.text_model.embeddings.token_embedding.weight
+        return rows
+
+    def learn_new_words(self, seed: int) -> None:
+        """Let the rows train of those tokens that no caption of a picture has; all others get no gradient."""
+        known = {token for text in _sayings("image", seed) for token in self.tokenizer(text).input_ids}
+        is_new_V1 = torch.tensor([[token not in known] for token in range(len(self.rows))])
+        self.rows.requires_grad_(True)
+        self.rows.register_hook(lambda gradient: gradient * is_new_V1)
+
+    def embed(self, scenes: Sequence[Scene], rng: random.Random) -> Tensor:
+        """Unit vectors (B, E) of captions of the scenes, canonical or in other words."""
+        texts = [caption(scene) if rng.random() < CANONICAL_SHARE else paraphrase(scene, rng) for scene in scenes]
+        pooled = self.clip.text_model(prompt_ids(self.tokenizer, texts)).pooler_output
+        return nn.functional.normalize(self.clip.text_projection(pooled).float(), dim=-1)
+
+    def save(self, folder: Path) -> None:
+        """Write the CLIP with its new rows, and its tokenizer."""
+        self.clip.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def _sayings(modality: str, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    return [
+        text
+        for scene in scenes_for(modality)
+        for text in (caption(scene), *(paraphrase(scene, rng) for _ in "12345678"))
+    ]
+
+
+def contrastive_loss(media_BE: Tensor, texts_BE: Tensor, scenes: Sequence[Scene], scale: Tensor) -> Tensor:
+    """Symmetric InfoNCE in which all captions of a medium's scene are right."""
+    same_BB = torch.tensor([[float(one == other) for other in scenes] for one in scenes])
+    wanted_BB = same_BB / same_BB.sum(-1, keepdim=True)
+    logits_BB = scale.exp().clamp(max=100.0) * media_BE @ texts_BE.T
+    return (nn.functional.cross_entropy(logits_BB, wanted_BB) + nn.functional.cross_entropy(logits_BB.T, wanted_BB)) / 2
+
+
+def build_sound_tower() -> WhisperEncoder:
+    """An untrained Whisper encoder, 3 × 128."""
+    return WhisperEncoder(
+        WhisperConfig(
+            num_mel_bins=MELS,
+            d_model=SOUND_WIDTH,
+            encoder_layers=3,
+            encoder_attention_heads=4,
+            encoder_ffn_dim=3 * SOUND_WIDTH,
+            max_source_positions=SOUND_TOKENS,
+        )
+    )
+
+
+def sound_pool(scenes: Sequence[Scene], seed: int) -> Tensor:
+    """Log-mel spectrograms (scenes · copies, M, F) of every scene, each copy a little louder or softer and noisy."""
+    rng = np.random.default_rng(seed)
+    spectrograms = []
+    for scene in scenes:
+        for _ in range(SOUND_COPIES):
+            wave_S = audio.render_array(scene, rng) * 10 ** (rng.uniform(-GAIN_DB, GAIN_DB) / 20)
+            wave_S = wave_S + rng.normal(scale=0.003 * rng.random(), size=wave_S.shape).astype(np.float32)
+            spectrograms.append(log_mel_spectrogram(torch.from_numpy(wave_S.astype(np.float32)), MELS))
+    return torch.stack(spectrograms)
+
+
+def sound_states(tower: WhisperEncoder, mels_BMF: Tensor) -> Tensor:
+    """Last hidden states (B, F/2, D) of clips that may be shorter than the tower's positions."""
+    frames = 2 * tower.config.max_source_positions
+    padded = nn.functional.pad(mels_BMF, (0, frames - mels_BMF.shape[-1]), value=float(mels_BMF.min()))
+    states: Tensor = tower(padded).last_hidden_state[:, : mels_BMF.shape[-1] // 2]
+    return states
+
+
+def pretrain_sound_tower(out_dir: Path, clip_dir: Path, steps: int, batch_size: int, seed: int) -> WhisperEncoder:
+    """Train the sound tower; save it to `out_dir/encoder` and the CLIP with words for motion to `out_dir/clip`."""
+    torch.manual_seed(seed)
+    text = TextTower(clip_dir)
+    text.learn_new_words(seed)
+    tower = build_sound_tower()
+    head = nn.Linear(SOUND_WIDTH, text.clip.config.projection_dim)
+    scale = nn.Parameter(torch.tensor(2.66))
+    scenes = scenes_for("audio")
+    pool = sound_pool(scenes, seed + 1)
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        rng = random.Random(f"{seed}/{step}")
+        picked = rng.sample(range(len(scenes)), batch_size)
+        mels = pool[[index * SOUND_COPIES + rng.randrange(SOUND_COPIES) for index in picked]]
+        chosen = [scenes[index] for index in picked]
+        with torch.autocast("cpu", torch.bfloat16):
+            pooled = head(sound_states(tower, mels).mean(1))
+            texts = text.embed(chosen, rng)
+        return {"infonce": contrastive_loss(nn.functional.normalize(pooled.float(), dim=-1), texts, chosen, scale)}
+
+    trained = {**_named("tower", tower), **_named("head", head), "scale": scale, "rows": text.rows}
+    options = LoopOptions(steps=steps, learning_rate=1e-3, warmup_steps=100, weight_decay=0.0, seed=seed)
+    if Loop(trained, options, out_dir / "state").run(losses_at, print_log):
+        tower.save_pretrained(out_dir / "encoder")
+        text.save(out_dir / "clip")
+    return tower
+
+
+def build_point_tower(joint_dim: int) -> Ulip2Model:
+    """An untrained PointBERT, 3 × 96 over 32 groups of 16 coloured points."""
+    return Ulip2Model(
+        PointBertSettings(
+            channels=6,
+            trans_dim=96,
+            depth=3,
+            encoder_dims=64,
+            joint_dim=joint_dim,
+            num_heads=4,
+            num_group=32,
+            group_size=16,
+        )
+    )
+
+
+def pretrain_point_tower(out_dir: Path, clip_dir: Path, steps: int, batch_size: int, seed: int) -> Ulip2Model:
+    """Train the point tower and save it to `out_dir/encoder`."""
+    torch.manual_seed(seed)
+    text = TextTower(clip_dir)
+    model = build_point_tower(text.clip.config.projection_dim).train()
+    scale = nn.Parameter(torch.tensor(2.66))
+    scenes = scenes_for("points")
+
+    def batch(step: int) -> tuple[list[Scene], Tensor]:
+        rng = np.random.default_rng([seed, step])
+        chosen = [scenes[index] for index in rng.integers(len(scenes), size=batch_size)]
+        points_BN6 = torch.from_numpy(points.render_batch(chosen, rng))
+        points_BN6[..., :3] += POINT_JITTER * torch.rand(batch_size, 1, 1) * torch.randn_like(points_BN6[..., :3])
+        return chosen, points_BN6
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        chosen, points_BN6 = batch(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            clouds = model.embed(points_BN6)
+            texts = text.embed(chosen, random.Random(f"{seed}/{step}"))
+        return {"infonce": contrastive_loss(clouds.float(), texts, chosen, scale)}
+
+    options = LoopOptions(steps=steps, learning_rate=1e-3, warmup_steps=50, weight_decay=0.01, seed=seed)
+    if Loop({**_named("model", model), "scale": scale}, options, out_dir / "state").run(losses_at, print_log):
+        calibrate(model, [batch(steps + extra)[1] for extra in range(CALIBRATION_BATCHES)])
+        model.eval().save_pretrained(out_dir / "encoder")
+    return model
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Measure the batch norms' means and variances anew: a resumed run has lost them, since no loop saves them."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    for points_BN6 in batches:
+        model(points_BN6)
+
+
+def _named(prefix: str, module: nn.Module) -> dict[str, nn.Parameter]:
+    return {f"{prefix}.{name}": value for name, value in module.named_parameters() if value.requires_grad}

@@ -1,0 +1,191 @@
+"""Every modality through the whole pipeline, in every use, on an untrained stack."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from anygpt import AnyGPT, Audio, Video
+from anygpt.config import save_config
+from anygpt.events import Done, Failed
+from anygpt.media.kinds import KINDS
+from anygpt.messages import modality_of
+from anygpt.world.rendering import RENDERERS, render
+from anygpt.world.scenes import Scene
+from pipelines import cli
+from pipelines.assistant import make_request
+from pipelines.serving.app import create_app
+from pipelines.training.samples import JsonLinesSource
+from pipelines.training.trainer import load_training_config, train
+from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
+from tests.pipelines.every_modality import SIGNAL_TOKENS, every_modality_config
+
+STAR = Scene("star", "red")
+INPUTS = tuple(RENDERERS)
+OUTPUTS = tuple(SIGNAL_TOKENS)
+
+
+def shown(modality: str) -> Any:
+    return render(STAR.in_modality(modality), modality)
+
+
+@pytest.fixture(scope="module")
+def everything(random_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyGPT]:
+    torch.manual_seed(0)
+    config = every_modality_config(random_parts, tmp_path_factory.mktemp("every"))
+    with AnyGPT.from_config(config) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def config_file(everything: AnyGPT, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "everything.yaml"
+    save_config(everything.config, path)
+    return path
+
+
+@pytest.fixture
+def client(everything: AnyGPT) -> Iterator[TestClient]:
+    with TestClient(create_app(everything.pipeline, everything.config)) as client:
+        yield client
+
+
+def same(one: Any, other: Any) -> bool:
+    arrays = [
+        (m.waveform if isinstance(m, Audio) else m.frames if isinstance(m, Video) else np.asarray(m))
+        for m in (one, other)
+    ]
+    return type(one) is type(other) and np.array_equal(*arrays)
+
+
+@pytest.mark.parametrize("modality", INPUTS)
+def test_every_input_is_taken_in_and_matters(everything, modality):
+    circle = render(Scene("circle", "blue").in_modality(modality), modality)
+    replies = [everything.chat([medium, "Hello"], modalities=["image"]) for medium in (shown(modality), circle)]
+    assert not same(*(reply.images[0] for reply in replies))
+    assert replies[0].timings[f"encoders.{modality}"] > 0
+
+
+@pytest.mark.parametrize("modality", OUTPUTS)
+def test_every_output_comes_and_its_seed_decides(everything, modality):
+    replies = [everything.chat("Hello", modalities=[modality], seed=seed) for seed in (3, 3, 4)]
+    media = [part for reply in replies for part in reply.parts]
+    assert [modality_of(medium) for medium in media] == [modality] * 3
+    assert same(media[0], media[1])
+    assert not same(media[0], media[2])
+
+
+def test_all_inputs_in_one_message_and_replies_in_the_next(everything):
+    reply = everything.chat([*map(shown, INPUTS), "What are these?"], modalities=["audio"])
+    assert len(reply.audios) == 1
+    again = everything.chat("And now?", history=reply.conversation, modalities=["video"])
+    assert len(again.videos) == 1
+
+
+def test_requests_of_all_sorts_are_answered_side_by_side(everything):
+    requests = [make_request([shown(m), "Hello"], modalities=[o]) for m in INPUTS for o in ("text", *OUTPUTS)]
+    ended = [event for event in everything.run(requests) if isinstance(event, (Done, Failed))]
+    assert sorted(event.request for event in ended) == list(range(len(requests)))
+    assert {type(event) for event in ended} == {Done}
+
+
+@pytest.mark.parametrize("modality", INPUTS)
+def test_generate_takes_files(config_file, modality, tmp_path, capsys, monkeypatch):
+    file = tmp_path / f"file{KINDS[modality].suffix}"
+    KINDS[modality].save(shown(modality), file)
+    arguments = [
+        "generate",
+        "Hello",
+        f"--{modality}",
+        str(file),
+        "--modalities",
+        "text",
+        "-c",
+        str(config_file),
+        "--json",
+    ]
+    monkeypatch.setattr("sys.argv", ["anygpt", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert f"encoders.{modality}" in json.loads(capsys.readouterr().out)["timings"]
+
+
+@pytest.mark.parametrize("modality", OUTPUTS)
+def test_generate_saves_media(config_file, modality, tmp_path, capsys, monkeypatch):
+    arguments = ["generate", "Hello", "--modalities", modality, "-c", str(config_file), "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["anygpt", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    captured = capsys.readouterr()
+    assert ended.value.code == 0, captured.err
+    path = tmp_path / f"reply-1{KINDS[modality].suffix}"
+    assert captured.out == f"{path}\n"
+    assert isinstance(KINDS[modality].load(path), KINDS[modality].value)
+
+
+@pytest.mark.parametrize("modality", INPUTS)
+def test_http_takes_media(client, modality):
+    content = [medium_json(modality, shown(modality)), {"type": "text", "text": "Hello"}]
+    answer = client.post("/v1/chat/completions", json=chat(content, ["text"]))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"]
+
+
+def test_http_takes_openais_input_audio(client):
+    data = base64.b64encode(KINDS["audio"].encode(shown("audio"))).decode()
+    content = [{"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}]
+    assert client.post("/v1/chat/completions", json=chat(content, ["text"])).status_code == 200
+
+
+@pytest.mark.parametrize("modality", OUTPUTS)
+def test_http_gives_media_and_takes_them_back(client, modality):
+    message = client.post("/v1/chat/completions", json=chat("Hello", [modality])).json()["choices"][0]["message"]
+    (item,) = message[WIRE_FORMS[modality].listed]
+    assert isinstance(medium_from_json(item), KINDS[modality].value)
+    if modality == "audio":
+        assert base64.b64decode(message["audio"]["data"])[:4] == b"RIFF"
+    earlier = [{"role": "user", "content": "Hello"}, message, {"role": "user", "content": "And now?"}]
+    answer = client.post("/v1/chat/completions", json={**chat("", ["text"]), "messages": earlier})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("modality", INPUTS)
+def test_http_refuses_broken_media_and_addresses(client, modality):
+    kind = WIRE_FORMS[modality].type
+    for url, status in ((f"data:{KINDS[modality].mime};base64,AAAA", 400), ("http://169.254.169.254/x", 400)):
+        answer = client.post("/v1/chat/completions", json=chat([{"type": kind, kind: {"url": url}}], ["text"]))
+        assert (answer.status_code, len(answer.json()["error"]["message"].splitlines())) == (status, 1)
+
+
+def chat(content: Any, modalities: list[str]) -> dict[str, Any]:
+    messages = [{"role": "user", "content": content}]
+    return {"model": "everything", "messages": messages, "modalities": modalities, "seed": 1}
+
+
+@pytest.mark.parametrize("objective", ["align-input", "align-output", "instruct"])
+def test_every_modality_is_trained(config_file, objective, tmp_path):
+    lines = []
+    for modality in INPUTS:
+        KINDS[modality].save(shown(modality), tmp_path / f"in{KINDS[modality].suffix}")
+        see = {"type": modality, "path": f"in{KINDS[modality].suffix}"}
+        lines.append([{"role": "user", "content": [see]}, {"role": "assistant", "content": "A red star."}])
+    for modality in OUTPUTS:
+        show = {"type": modality, "caption": "a red star", "path": f"in{KINDS[modality].suffix}"}
+        lines.append([{"role": "user", "content": "Show it."}, {"role": "assistant", "content": [show]}])
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(json.dumps({"conversation": turns}) for turns in lines))
+    assert len(JsonLinesSource(data).records) == len(lines)
+    options = [f"stack={config_file}", f"data={data}", f"batch_size={len(lines)}", "loop.steps=2", "precision=fp32"]
+    logged: list[dict[str, float]] = []
+    config = load_training_config(f"training/{objective}", [*options, "loop.log_every=1"])
+    assert train(config, tmp_path / "run", logged.append) is not None
+    assert {f"embedding_{modality}" for modality in OUTPUTS} <= logged[0].keys()
