@@ -33,6 +33,8 @@ class StagePlacement:
         device: torch device of the stage.
         dtype: dtype of its weights. With float64, a small model's results do not depend on its batch: rounding is far
             below what is kept of them.
+        threads: torch threads of the stage's process on Ray; None takes as many as the program that starts it has, and
+            float32 results are then the same as there. In one process all stages share its threads.
         num_cpus, num_gpus: share of a node that a Ray actor reserves; fractions are fine.
         resources: Ray's custom resources that a node must have, as in {big_node: 1}.
         replicas: copies of the stage on Ray; the fewest, where `max_replicas` is set.
@@ -45,6 +47,7 @@ class StagePlacement:
 
     device: str = "cpu"
     dtype: str = "float32"
+    threads: int | None = None
     num_cpus: float = 0.5
     num_gpus: float = 0.0
     resources: dict[str, float] = field(default_factory=dict)
@@ -61,6 +64,8 @@ class StagePlacement:
         for name in ("replicas", "max_batch_size", "max_queue"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads: {self.threads} given, expected at least 1")
         for name in ("num_cpus", "num_gpus", "max_wait_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

@@ -34,6 +34,7 @@ except ImportError as error:
 
 POLL_S = 0.05  # how often a waiting call looks whether its request was cancelled
 KNOCK_S = 5.0
+QUIET_LOG = {"log_level": "ERROR", "enable_access_log": False}
 # Our replicas never block their event loop, so Serve's need not be in a thread of its own: two switches of threads less
 # on every call. The processes of a Ray that we start inherit this.
 REPLICA_SETTINGS = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
@@ -83,9 +84,9 @@ class RayExecutor:
             for modality in config.generators
         }
         backbone = self._deployment(replicas.BackboneReplica, "backbone").bind(config, encoders, generators, threads)
-        serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+        serve.start(proxy_location="Disabled", logging_config=QUIET_LOG)
         try:
-            serve.run(backbone, name=self.app, route_prefix=None, logging_config={"log_level": "ERROR"})
+            serve.run(backbone, name=self.app, route_prefix=None, logging_config=QUIET_LOG)
         except RuntimeError as error:
             raise self._start_failure(error) from error
         return {stage: serve.get_deployment_handle(stage, self.app) for stage in config.stages}

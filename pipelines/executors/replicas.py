@@ -42,7 +42,7 @@ class Put(Protocol):
 
 
 def torch_threads() -> int:
-    """How many threads torch uses here; the replicas are to use as many."""
+    """How many threads torch uses here; the replicas use as many, unless their placement says otherwise."""
     return torch.get_num_threads()
 
 
@@ -50,9 +50,9 @@ class Replica:
     """What all stages have in common: one process that holds one part."""
 
     def __init__(self, config: StackConfig, stage: str, threads: int) -> None:
-        torch.set_num_threads(threads)  # as the local executor would have it: sums of floats depend on it
         self.stage = stage
         self.placed = config.placed(stage)
+        torch.set_num_threads(self.placed.threads or threads)  # sums of floats depend on it
         self.in_flight = 1
 
     def told(self, in_flight: int) -> None:
