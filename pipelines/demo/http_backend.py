@@ -167,7 +167,7 @@ def _reason(error: Exception) -> str:
 
 
 def _message_json(message: Message) -> dict[str, Any]:
-    """A message as the service reads it; a medium of which only its place is known is left out."""
+    """A message as the service reads it; a medium of which only its place is known is one that was lost."""
     if message.role != "assistant":
         parts = [
             {"type": "text", "text": p} if isinstance(p, str) else medium_json(modality_of(p), p) for p in message.parts
@@ -179,7 +179,10 @@ def _message_json(message: Message) -> dict[str, Any]:
     for index, part in enumerate(message.parts):
         if isinstance(part, str):
             chars += len(part)
-        elif not isinstance(part, MediumRef):
-            item = {**medium_json(modality_of(part), part), "index": index, "text_offset": chars}
-            media.setdefault(WIRE_FORMS[modality_of(part)].listed, []).append(item)
+        else:
+            modality, place = modality_of(part), {"index": index, "text_offset": chars}
+            if isinstance(part, MediumRef):
+                media.setdefault("errors", []).append({"type": modality, **place})
+            else:
+                media.setdefault(WIRE_FORMS[modality].listed, []).append({**medium_json(modality, part), **place})
     return {"role": "assistant", "content": message.text or None, **media}

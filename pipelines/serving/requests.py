@@ -12,7 +12,7 @@ from typing import Any
 from anygpt.config import StackConfig
 from anygpt.errors import MediaError, RequestError
 from anygpt.media.kinds import KINDS
-from anygpt.messages import Message, Part, modality_of
+from anygpt.messages import MediumRef, Message, Part, modality_of
 from pipelines.any_to_any import Request
 from pipelines.assistant import request_options
 from pipelines.serving.errors import ServiceError
@@ -21,6 +21,7 @@ from pipelines.serving.schema import (
     ChatBody,
     ImagesBody,
     InputAudioPart,
+    LostMedium,
     MediaPart,
     ReplyMedium,
     TextPart,
@@ -62,7 +63,8 @@ def chat_request(body: ChatBody, config: StackConfig) -> Request:
 
 def media_bytes(request: Request) -> int:
     """What all decoded media of a request take in memory."""
-    media = [part for message in request.conversation for part in message.parts if not isinstance(part, str)]
+    parts = [part for message in request.conversation for part in message.parts]
+    media = [part for part in parts if not isinstance(part, (str, MediumRef))]
     return sum(KINDS[modality_of(medium)].num_bytes(medium) for medium in media)
 
 
@@ -178,7 +180,8 @@ def _fetch(name: str, url: str, max_bytes: int) -> bytes:
 
 def _message(message: Any, budget: _MediaBudget) -> Message:
     if isinstance(message, AssistantMessage):
-        return Message("assistant", _reply_parts(_joined(message.content), message.media, budget))
+        lost = [medium for medium in message.errors or () if medium.type in budget.config.generators]
+        return Message("assistant", _reply_parts(_joined(message.content), [*message.media, *lost], budget))
     if message.role in ("system", "developer"):
         return Message("system", _joined(message.content))
     if isinstance(message.content, str):
@@ -190,12 +193,12 @@ def _joined(content: str | Sequence[TextPart] | None) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content or ())
 
 
-def _reply_parts(text: str, media: Sequence[ReplyMedium], budget: _MediaBudget) -> list[Part]:
-    """An earlier reply's parts in order: every medium after the characters that stood before it."""
+def _reply_parts(text: str, media: Sequence[ReplyMedium | LostMedium], budget: _MediaBudget) -> list[Part]:
+    """An earlier reply's parts in order: every medium, or a lost one's place, after the characters before it."""
     parts: list[Part] = []
     start = 0
     for medium in sorted(media, key=lambda medium: (medium.text_offset is None, medium.text_offset, medium.index or 0)):
         end = len(text) if medium.text_offset is None else min(max(medium.text_offset, start), len(text))
-        parts += [text[start:end], budget.load(medium)]
+        parts += [text[start:end], MediumRef(medium.type) if isinstance(medium, LostMedium) else budget.load(medium)]
         start = end
     return [part for part in (*parts, text[start:]) if part != ""]

@@ -99,6 +99,14 @@ class ReplyVideo(VideoPart, Placed):
     """A video of an earlier reply."""
 
 
+class LostMedium(Placed):
+    """A medium that an earlier reply should have had: its place is part of the conversation."""
+
+    type: str
+    stage: str | None = None
+    message: str | None = None
+
+
 MediaPart = ImagePart | AudioPart | InputAudioPart | VideoPart | PointsPart
 ReplyMedium = ReplyImage | ReplyAudio | ReplyVideo
 
@@ -127,7 +135,7 @@ class AssistantMessage(Strict):
     images: list[ReplyImage] | None = None
     audios: list[ReplyAudio] | None = None
     videos: list[ReplyVideo] | None = None
-    errors: list[Any] | None = None
+    errors: list[LostMedium] | None = None
     name: str | None = None
     # What OpenAI's client writes back with an earlier reply.
     refusal: None = None

@@ -17,12 +17,14 @@ from anygpt import AnyGPT, Audio, Video
 from anygpt.config import save_config
 from anygpt.events import Done, Failed
 from anygpt.media.kinds import KINDS
-from anygpt.messages import modality_of
+from anygpt.messages import MediumRef, modality_of
 from anygpt.world.rendering import RENDERERS, render
 from anygpt.world.scenes import Scene
 from pipelines import cli
 from pipelines.assistant import make_request
 from pipelines.serving.app import create_app
+from pipelines.serving.requests import chat_request, media_bytes
+from pipelines.serving.schema import ChatBody, parse_body
 from pipelines.training.samples import JsonLinesSource
 from pipelines.training.trainer import load_training_config, train
 from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
@@ -164,6 +166,17 @@ def test_http_refuses_broken_media_and_addresses(client, modality):
     for url, status in ((f"data:{KINDS[modality].mime};base64,AAAA", 400), ("http://169.254.169.254/x", 400)):
         answer = client.post("/v1/chat/completions", json=chat([{"type": kind, kind: {"url": url}}], ["text"]))
         assert (answer.status_code, len(answer.json()["error"]["message"].splitlines())) == (status, 1)
+
+
+def test_http_keeps_the_place_of_a_lost_medium(everything):
+    lost = {"type": "audio", "index": 1, "text_offset": 6, "stage": "generators.audio", "message": "no sound"}
+    earlier = {"role": "assistant", "content": "Here: as you wished", "errors": [lost, {**lost, "type": "smell"}]}
+    messages = [{"role": "user", "content": "Play"}, earlier, {"role": "user", "content": "Again"}]
+    request = chat_request(
+        parse_body(ChatBody, json.dumps({**chat("", ["text"]), "messages": messages}).encode(), 1000), everything.config
+    )
+    assert media_bytes(request) == 0
+    assert request.conversation[1].parts == ("Here: ", MediumRef("audio"), "as you wished")
 
 
 def chat(content: Any, modalities: list[str]) -> dict[str, Any]:

@@ -166,6 +166,7 @@ def test_the_conversation_and_the_options_are_sent(service, picture):
                 "role": "assistant",
                 "content": "A star: and done",
                 "images": [{**image, "index": 1, "text_offset": 8}],
+                "errors": [{"type": "image", "index": 3, "text_offset": 12}],
             },
             {"role": "user", "content": "Draw it"},
             {"role": "assistant", "content": None, "images": [{**image, "index": 0, "text_offset": 0}]},
