@@ -6,7 +6,7 @@ Legend: B batch, T tokens, K tokens of one step, n signal tokens, H LLM width, V
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -246,16 +246,20 @@ class CausalLMBackbone(Backbone):
         return StepOutput(torch.cat([logits, self.signal_tokens.logits(hidden)], dim=-1), hidden)
 
     def training_states(
-        self, prompts: Sequence[Prompt], media: Sequence[PromptMedia]
+        self,
+        prompts: Sequence[Prompt],
+        media: Sequence[PromptMedia],
+        forbidden: Sequence[Collection[str]] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Backbone.training_states`."""
         layout = lay_out(prompts, media)
         embeds_BTH = self.embed(layout.ids_BT, layout.media_NH)
         output = self.step(embeds_BTH, layout.valid_BT, layout.positions_BT.to(self.device), None)
+        logits_BTV = output.logits[:, :-1]
+        if forbidden is not None and any(forbidden):
+            logits_BTV = logits_BTV.masked_fill(self._forbidden_columns(forbidden)[:, None], -torch.inf)
         targets_BT = self._columns(layout.labels_BT).to(self.device)[:, 1:]
-        loss = nn.functional.cross_entropy(
-            output.logits[:, :-1].flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED
-        )
+        loss = nn.functional.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED)
         states: dict[str, list[Tensor]] = {}
         for row, modality, positions in signal_blocks(prompts, layout, self.signal_tokens.base_vocab_size):
             summed_nH = output.hidden[row, positions].float() + embeds_BTH[row, positions].float()
@@ -268,6 +272,13 @@ class CausalLMBackbone(Backbone):
         for index, group in enumerate(self.signal_tokens.groups):
             columns[labels == group.first_id] = self.base_vocab_size + index
         return columns
+
+    def _forbidden_columns(self, forbidden: Sequence[Collection[str]]) -> Tensor:
+        """Which columns of the logits (B, V + groups) are forbidden."""
+        groups = self.signal_tokens.groups
+        words = [False] * self.base_vocab_size
+        rows = [words + [group.modality in modalities for group in groups] for modalities in forbidden]
+        return torch.tensor(rows, device=self.device)
 
     @torch.inference_mode()
     def decode(

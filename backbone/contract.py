@@ -6,7 +6,7 @@ Legend: B batch, T tokens, n signal tokens of a group, H LLM width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -46,13 +46,18 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def training_states(
-        self, prompts: Sequence[Prompt], media: Sequence[PromptMedia]
+        self,
+        prompts: Sequence[Prompt],
+        media: Sequence[PromptMedia],
+        forbidden: Sequence[Collection[str]] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One teacher-forced pass.
 
         Args:
             prompts: built with `learn_replies=True`.
             media: per prompt, modality → projected media (M, H).
+            forbidden: per prompt, the modalities whose signal tokens get no probability, as in `decode` when a request
+                does not allow them.
         Returns:
             The cross-entropy of the replies' tokens (scalar, float32), and for every modality the states (N, n, H) of
             the replies' signal groups in reading order.

@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import batching, budgets, decode_speed, first_token, overhead, point_sampling, serving, signal_block
+from benchmarks import (
+    batching,
+    budgets,
+    decode_speed,
+    first_token,
+    modalities,
+    overhead,
+    point_sampling,
+    serving,
+    signal_block,
+)
 from benchmarks.figure import Figure
 from benchmarks.machine import describe
 from benchmarks.setup import Setup
@@ -19,6 +29,7 @@ GROUPS: dict[str, Callable[[Setup], list[Figure]]] = {
     "decode_speed": decode_speed.measure,
     "signal_block": signal_block.measure,
     "overhead": overhead.measure,
+    "modalities": modalities.measure,
     "batching": batching.measure,
     "budgets": budgets.measure,
     "point_sampling": point_sampling.measure,

@@ -123,7 +123,7 @@ class BeatsEncoder(Encoder):
         """Sounds → `fbank` (B, F, 128) float32 and `valid_mask` (B, F) on the CPU.
 
         Raises:
-            MediaError: if there is no sound, a value is not an `Audio`, or one is shorter than 25 ms.
+            MediaError: if there is no sound, or a value is not an `Audio`.
         """
         return self._preprocessor(media)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from anygpt.errors import ConfigError, MediaError
+from anygpt.errors import ConfigError
 from encoders.kaldi_fbank import FRAME_SAMPLES, HOP_SAMPLES, SAMPLING_RATE_HZ, frame_count, kaldi_fbank
 from encoders.waveforms import check_audio, mono_at
 
@@ -54,29 +54,24 @@ class BeatsPreprocessor:
         """Resample to 16 kHz, cut to `max_duration_s`, transform and normalise.
 
         Args:
-            sounds: at least one `Audio`, of any sampling rate and of at least one frame (25 ms). What is shorter than
-                one patch gets silence after it; what does not fill the last patch is left out.
+            sounds: at least one `Audio`, of any sampling rate and length. What is shorter than one patch, even empty,
+                gets silence after it; what does not fill the last patch is left out.
         Returns:
             `fbank` (B, F, 128) float32 and `valid_mask` (B, F) bool, True = a real frame, on the CPU. F and every
             sound's own frames are multiples of the patch.
         Raises:
-            MediaError: if there is no sound, a value is not an `Audio`, or one is shorter than a frame.
+            MediaError: if there is no sound, or a value is not an `Audio`.
         """
         check_audio(sounds, self._who)
-        spectrograms = [self._spectrogram(index, sound) for index, sound in enumerate(sounds)]
+        spectrograms = [self._spectrogram(sound) for sound in sounds]
         valid = [torch.ones(len(fbank_FM), dtype=torch.bool) for fbank_FM in spectrograms]
         return {
             "fbank": pad_sequence(spectrograms, batch_first=True),
             "valid_mask": pad_sequence(valid, batch_first=True),
         }
 
-    def _spectrogram(self, index: int, sound: Any) -> Tensor:
+    def _spectrogram(self, sound: Any) -> Tensor:
         waveform_S = torch.from_numpy(mono_at(sound, SAMPLING_RATE_HZ, max_duration_s=self._max_duration_s))
-        if len(waveform_S) < FRAME_SAMPLES:
-            raise MediaError(
-                f"{self._who}: audio {index} lasts {sound.duration_s:g} s, expected at least "
-                f"{FRAME_SAMPLES / SAMPLING_RATE_HZ:g} s; give a longer sound"
-            )
         missing = max(0, self._patch_samples - len(waveform_S))
         fbank_FM = kaldi_fbank(torch.nn.functional.pad(waveform_S, (0, missing)))
         whole = len(fbank_FM) - len(fbank_FM) % self._patch_frames

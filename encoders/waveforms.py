@@ -1,5 +1,8 @@
 """What audio encoders share: waveforms of one sampling rate, and a fixed number of tokens out of any frames.
 
+All take clips of any length. What is shorter than an encoder's smallest unit, even an empty clip, gets silence after it
+and has that unit's tokens; what is longer than `max_duration_s` is cut off.
+
 Legend: B batch, S samples, T tokens, D feature width.
 """
 

@@ -23,6 +23,9 @@ from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import Executor
 from pipelines.stage_types import MediumRequest
 
+# Options that only one modality has.
+_OPTIONS_OF = {"frames": "video", "duration_s": "audio"}
+
 
 @dataclass
 class Request:
@@ -148,10 +151,17 @@ class _Reply:
                 raise RequestError(f"modalities: {modality} given, but this stack only produces: {known}")
 
     async def _check_generation(self) -> None:
-        """Refuse options that none of the generators in question can follow."""
+        """Refuse options that none of the generators in question can follow, or that are not of this stack's media."""
         options = self.request.options
         if options.generation(0) == GenerationOptions(options.seed):
             return
+        for name, modality in _OPTIONS_OF.items():
+            if (value := getattr(options, name)) is None:
+                continue
+            if modality not in self.executor.output_modalities:
+                known = ", ".join(("text", *self.executor.output_modalities))
+                raise RequestError(f"{name}: {value} given for {modality}, but this stack only produces: {known}")
+            await self.executor.check_generation(modality, GenerationOptions(**{name: value}))
         refusals = []
         for modality in filter(options.sampling.allows, self.executor.output_modalities):
             try:

@@ -153,7 +153,7 @@ class AnyGPT:
             history: an earlier reply's `conversation`.
             system: a system prompt, for a conversation that begins here.
             options: seed, modalities, max_tokens, temperature, top_p, top_k, stop, steps, guidance, width_px,
-                height_px.
+                height_px, frames, duration_s.
         Raises:
             RequestError: if the request cannot be answered.
             StageError: if encoding or the language model fails; lost media are in `Reply.errors`.

@@ -49,6 +49,8 @@ Modalities = Annotated[Optional[str], typer.Option(help="What may be produced: t
 MaxTokens = Annotated[Optional[int], typer.Option(help="Most text tokens of the reply.")]  # noqa: UP045
 Steps = Annotated[Optional[int], typer.Option(help="Denoising steps.")]  # noqa: UP045
 Guidance = Annotated[Optional[float], typer.Option(help="Classifier-free guidance scale.")]  # noqa: UP045
+Frames = Annotated[Optional[int], typer.Option(help="Frames of a video.")]  # noqa: UP045
+Duration = Annotated[Optional[float], typer.Option("--duration", help="Seconds of a sound.")]  # noqa: UP045
 Temperature = Annotated[float, typer.Option(help="0 writes the likeliest text.")]
 ExecutorName = Annotated[
     str, typer.Option("--executor", help="local: all stages in this process; ray: each in one of its own.")
@@ -109,15 +111,17 @@ def generate(
     temperature: Temperature = 0.0,
     steps: Steps = None,
     guidance: Guidance = None,
+    frames: Frames = None,
+    duration_s: Duration = None,
     config: Config = "tiny",
     executor: ExecutorName = "local",
     address: Address = None,
     deploy: Deploy = None,
 ) -> None:
     """Answer one request; media are saved as reply-1.png and so on."""
-    from anygpt.media.kinds import KINDS
+    from anygpt.config import load_stack_config
     from pipelines.assistant import make_request
-    from pipelines.terminal import as_json_object, first_number, print_reply
+    from pipelines.terminal import as_json_object, first_number, load_file, print_reply
 
     prompt, overrides = split_words(words)
     options: dict[str, Any] = {
@@ -127,14 +131,21 @@ def generate(
         "temperature": temperature,
         "steps": steps,
         "guidance": guidance,
+        "frames": frames,
+        "duration_s": duration_s,
     }
     given = {"image": image, "audio": audio, "video": video, "points": points}
     files = [(modality, path) for modality, paths in given.items() for path in paths or []]
-    parts = [KINDS[modality].load(path) for modality, path in files] + ([prompt] if prompt else [])
-    if not parts:
+    if not (files or prompt):
         raise RequestError("nothing was asked: give a prompt or a medium, as in: anygpt generate 'Draw a red circle.'")
-    request = make_request(parts, **options)
     check_folder(out)
+    stack = load_stack_config(config, overrides, deploy)
+    for modality, path in files:
+        if modality not in stack.encoders:
+            known = ", ".join(("text", *stack.encoders))
+            raise RequestError(f"--{modality}: '{path}' given, but this stack only takes in: {known}")
+    parts = [load_file(modality, path, stack.limits) for modality, path in files] + ([prompt] if prompt else [])
+    request = make_request(parts, **options)
     with load_model(config, overrides, executor, address, deploy) as model:
         number = first_number(out, [path for _, path in files])
         reply, paths = print_reply(model, request, out, quiet=as_json, first_number=number)
@@ -150,6 +161,8 @@ def chat(
     seed: Seed = 0,
     modalities: Modalities = None,
     temperature: Temperature = 0.0,
+    frames: Frames = None,
+    duration_s: Duration = None,
     config: Config = "tiny",
     executor: ExecutorName = "local",
     address: Address = None,
@@ -160,7 +173,13 @@ def chat(
     from pipelines.assistant import request_options
     from pipelines.terminal import converse
 
-    options: dict[str, Any] = {"seed": seed, "modalities": listed(modalities), "temperature": temperature}
+    options: dict[str, Any] = {
+        "seed": seed,
+        "modalities": listed(modalities),
+        "temperature": temperature,
+        "frames": frames,
+        "duration_s": duration_s,
+    }
     request_options(**options)
     check_folder(out)
     with load_model(config, overrides or [], executor, address, deploy) as model:
@@ -234,6 +253,29 @@ def eval_matrix(
 
 
 @app.command()
+def plan(
+    gpu: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Memory of every GPU, as in 24GiB,24GiB: does the stack fit?"),
+    ] = None,
+    config: Config = "tiny",
+    executor: ExecutorName = "local",
+    deploy: Deploy = None,
+    overrides: Overrides = None,
+) -> None:
+    """What a stack needs, stage by stage; reads no weights and downloads nothing."""
+    from anygpt.config import load_stack_config
+    from pipelines.planning.devices import parse_gpus, placing_rule
+
+    gpus = None if gpu is None else parse_gpus(gpu)
+    placing_rule(executor)
+    loaded = load_stack_config(config, overrides or [], deploy)
+    from pipelines.planning.plan import make_plan
+
+    print(make_plan(loaded, gpus, executor))
+
+
+@app.command()
 def train(
     stage: Annotated[str, typer.Argument(help="align-input, align-output, instruct, or a training YAML file.")],
     overrides: Overrides = None,
@@ -302,11 +344,12 @@ def world_draw(
 @world_app.command("read")
 def world_read(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
     """Read a picture's attributes back by signal processing."""
-    from anygpt.media import load_image
+    from anygpt.config import Limits
     from anygpt.world.oracle import read_image
     from anygpt.world.scenes import attributes_of
+    from pipelines.terminal import load_file
 
-    reading = read_image(load_image(file))
+    reading = read_image(load_file("image", file, Limits()))
     print(json.dumps({attribute: reading.get(attribute) for attribute in attributes_of("image")}))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from anygpt.config import Limits
 from anygpt.errors import AnyGPTError, RequestError
 from anygpt.events import MediaProgress, MediaReady, TextDelta
 from anygpt.media.kinds import KINDS
@@ -15,6 +18,29 @@ from anygpt.messages import Message, modality_of
 from pipelines.any_to_any import Request
 from pipelines.assistant import AnyGPT, Reply, ReplyCollector, make_request
 from pipelines.error_line import error_line
+
+
+def load_file(modality: str, path: Path, limits: Limits) -> Any:
+    """A medium from a file, within the limits on its modality.
+
+    Raises:
+        MediaError: if it cannot be used; nothing else is printed about it, although libtiff would.
+    """
+    with _silenced_libraries():
+        return KINDS[modality].load(path, getattr(limits, modality))
+
+
+@contextmanager
+def _silenced_libraries() -> Iterator[None]:
+    """Drop what libraries in C write past Python to the standard error; not for use beside other threads that write."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def print_reply(
@@ -101,7 +127,7 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
             if command == "/new":
                 history, attached = (), []
             elif command[1:] in KINDS:
-                attached.append(KINDS[command[1:]].load(Path(argument.strip())))
+                attached.append(load_file(command[1:], Path(argument.strip()), model.config.limits))
             elif command.startswith("/"):
                 attach = ", ".join(f"/{modality} FILE" for modality in KINDS)
                 raise RequestError(f"'{command}' is no command; there are: {attach}, /new, /quit")

@@ -56,12 +56,12 @@ class AudioLimits:
     """How large a sound may be; each limit is checked before the memory it protects is used.
 
     Attributes:
-        max_bytes: most bytes of the file, at least 1.
+        max_bytes: most bytes of the file, at least 1; the default holds 10 minutes of stereo at 48 kHz in 24 bits.
         max_duration_s: longest sound in seconds, above 0.
         max_samples: most samples that are kept, after resampling; the default holds 20 minutes at 48 kHz in 240 MB.
     """
 
-    max_bytes: int = 50 * 1024 * 1024
+    max_bytes: int = 200 * 1024 * 1024
     max_duration_s: float = 1200.0
     max_samples: int = 60_000_000
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # Alternatives in order; one of each is taken. An empty one leaves its place out.
 Composition = tuple[tuple[str, ...], ...]
 
-_WOULD = (
+WOULD = (
     "Can you",
     "Could you",
     "Would you",
@@ -29,7 +29,7 @@ _WOULD = (
 )
 _DRAWING = ("draw", "paint", "sketch", "make", "create", "generate", "produce", "render", "prepare", "show", "do")
 _PICTURE = ("a picture", "an image", "a drawing", "a painting", "a sketch", "one picture", "another image")
-_OF = (
+OF = (
     "of {scene}",
     "with {scene}",
     "that has {scene}",
@@ -40,7 +40,7 @@ _OF = (
     "where there is {scene}",
     ": {scene}",
 )
-_WISH = (
+WISH = (
     "I want",
     "I would like",
     "I'd like",
@@ -57,7 +57,7 @@ _WISH = (
     "Send me",
     "Get me",
 )
-_SEE = (
+SEE = (
     "Let me see",
     "I want to see",
     "I would like to see",
@@ -72,7 +72,7 @@ _SEE = (
     "May I have",
 )
 _IT = ("it", "that", "this", "the thing", "the same", "what I said")
-_TELL = (
+TELL = (
     "tell me",
     "say",
     "describe",
@@ -104,9 +104,9 @@ _WHAT = (
     "this picture",
     "what is in this image",
 )
-_WHOLE = ("a description", "a short description", "a caption", "some words", "a line", "one sentence")
+WHOLE = ("a description", "a short description", "a caption", "some words", "a line", "one sentence")
 _ABOUT = ("of it", "of this", "of the picture", "of the image", "of the scene", "about the picture", "for this image")
-_END = ("", "", "", "please", "for me", "here", "now")
+CLOSING = ("", "", "", "please", "for me", "here", "now")
 _MAKE = (
     "make it",
     "turn it",
@@ -157,49 +157,49 @@ _PLACE = (
 
 COMPOSITIONS: dict[str, tuple[Composition, ...]] = {
     "draw": (
-        (_WOULD, _DRAWING, ("", "me"), _PICTURE, _OF, _END),
-        (_WOULD, _DRAWING, ("", "me"), ("{scene}",), _END),
-        (_WISH, _PICTURE, _OF, _END),
-        (_SEE, ("{scene}",), ("", "", "in a picture", "as an image", "as a drawing", "please", "now")),
-        (_PICTURE, _OF, _END),
+        (WOULD, _DRAWING, ("", "me"), _PICTURE, OF, CLOSING),
+        (WOULD, _DRAWING, ("", "me"), ("{scene}",), CLOSING),
+        (WISH, _PICTURE, OF, CLOSING),
+        (SEE, ("{scene}",), ("", "", "in a picture", "as an image", "as a drawing", "please", "now")),
+        (_PICTURE, OF, CLOSING),
     ),
     "draw_it": (
-        (_WOULD, _DRAWING, ("", "me"), _IT, _END),
-        (_WOULD, _DRAWING, ("", "me"), _PICTURE, ("of it", "of that", "of this"), _END),
-        (_WISH, _PICTURE, ("of it", "of that", "of this"), _END),
-        (_SEE, _IT, _END),
+        (WOULD, _DRAWING, ("", "me"), _IT, CLOSING),
+        (WOULD, _DRAWING, ("", "me"), _PICTURE, ("of it", "of that", "of this"), CLOSING),
+        (WISH, _PICTURE, ("of it", "of that", "of this"), CLOSING),
+        (SEE, _IT, CLOSING),
     ),
     "describe": (
-        (_WOULD, _TELL, _WHAT, _END),
-        (_WISH, _WHOLE, _ABOUT, _END),
-        (_WOULD, ("give me", "write", "write me", "write down", "say", "make"), _WHOLE, _ABOUT, _END),
+        (WOULD, TELL, _WHAT, CLOSING),
+        (WISH, WHOLE, _ABOUT, CLOSING),
+        (WOULD, ("give me", "write", "write me", "write down", "say", "make"), WHOLE, _ABOUT, CLOSING),
         (("What do you", "What can you", "What would you", "What do we"), ("see", "find", "notice", "make out", "have"), ("", "here", "in it", "in this", "in the picture", "in this picture", "in the image", "there")),
         (("What is", "What's", "What do you think is", "Tell me what is"), ("this", "here", "in this", "in the picture", "on this image", "there", "shown", "shown here", "to be seen")),
     ),
-    "edit_colour": ((_WOULD, _MAKE, ("{value}",), _END), (_RATHER, ("{value}",), _END)),
-    "edit_size": ((_WOULD, _MAKE, ("{value}",), _END), (_RATHER, ("{value}",), _END)),
+    "edit_colour": ((WOULD, _MAKE, ("{value}",), CLOSING), (_RATHER, ("{value}",), CLOSING)),
+    "edit_size": ((WOULD, _MAKE, ("{value}",), CLOSING), (_RATHER, ("{value}",), CLOSING)),
     "edit_shape": (
-        (_WOULD, ("make it", "turn it into", "change it into", "make that", "switch it to", "have it be", "make this", "swap it for", "draw it as"), ("a {value}",), _END),
-        (_RATHER, ("a {value}",), _END),
+        (WOULD, ("make it", "turn it into", "change it into", "make that", "switch it to", "have it be", "make this", "swap it for", "draw it as"), ("a {value}",), CLOSING),
+        (_RATHER, ("a {value}",), CLOSING),
         (("I want", "I'd like", "I would like", "I need", "Give me", "I'd rather have", "Let me have"), ("a {value}",), ("in its place", "there", "of it", "instead of this", "here", "this time")),
     ),
-    "edit_position": ((_WOULD, _PLACE, ("{value}",), _END), (_RATHER, ("{value}",), _END)),
-    "ask_colour": ((_WOULD, ("tell me", "say", "name", "write", "write down"), ("the colour", "its color", "which colour it has", "what color this is", "what colour you see"), _END),),
-    "ask_shape": ((_WOULD, ("tell me", "say", "name", "write", "write down"), ("the shape", "its shape", "which shape this is", "what shape you see", "what kind of shape it is"), _END),),
-    "ask_size": ((_WOULD, ("tell me", "say", "name", "write", "write down"), ("the size", "its size", "how large it is", "how big this is", "if it is big or small"), _END),),
-    "ask_position": ((_WOULD, ("tell me", "say", "name", "write", "write down"), ("the position", "its place", "where this is", "where you see it", "where it can be found"), _END),),
+    "edit_position": ((WOULD, _PLACE, ("{value}",), CLOSING), (_RATHER, ("{value}",), CLOSING)),
+    "ask_colour": ((WOULD, ("tell me", "say", "name", "write", "write down"), ("the colour", "its color", "which colour it has", "what color this is", "what colour you see"), CLOSING),),
+    "ask_shape": ((WOULD, ("tell me", "say", "name", "write", "write down"), ("the shape", "its shape", "which shape this is", "what shape you see", "what kind of shape it is"), CLOSING),),
+    "ask_size": ((WOULD, ("tell me", "say", "name", "write", "write down"), ("the size", "its size", "how large it is", "how big this is", "if it is big or small"), CLOSING),),
+    "ask_position": ((WOULD, ("tell me", "say", "name", "write", "write down"), ("the position", "its place", "where this is", "where you see it", "where it can be found"), CLOSING),),
     "say": ((("Imagine", "Suppose", "Think of", "Picture", "Let us imagine", "Let's consider", "Consider", "Assume", "See", "We see", "You see", "I think of", "Begin with", "I am seeing", "Before me is", "Here you have"), ("{scene}",), ("", "", "first", "now", "please", "for a start")),),
 }  # fmt: skip
 
 
-def compose(part: str, rng: random.Random) -> str:
-    """A phrase for a part of `COMPOSITIONS`, its slots not yet filled."""
-    return _joined([rng.choice(alternatives) for alternatives in rng.choice(COMPOSITIONS[part])])
+def compose(compositions: Sequence[Composition], rng: random.Random) -> str:
+    """A phrase from one of the compositions, its slots not yet filled."""
+    return _joined([rng.choice(alternatives) for alternatives in rng.choice(compositions)])
 
 
-def all_compositions(part: str) -> Iterator[str]:
+def all_compositions(compositions: Sequence[Composition]) -> Iterator[str]:
     """Every phrase that `compose` may give."""
-    for composition in COMPOSITIONS[part]:
+    for composition in compositions:
         for words in itertools.product(*composition):
             yield _joined(list(words))
 

@@ -5,6 +5,9 @@ Each reader answers None for what it cannot read; none of them knows how the med
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from anygpt.world.audio_oracle import read_audio
 from anygpt.world.image_oracle import Measurement, measure_shape, name_position, name_size, read_image
 from anygpt.world.point_oracle import read_points
@@ -12,7 +15,16 @@ from anygpt.world.readings import Reading
 from anygpt.world.text_oracle import read_text
 from anygpt.world.video_oracle import read_video
 
+# Modality → reader of its media.
+READERS: Mapping[str, Callable[[Any], Reading]] = {
+    "image": read_image,
+    "audio": read_audio,
+    "video": read_video,
+    "points": read_points,
+}
+
 __all__ = [
+    "READERS",
     "Measurement",
     "Reading",
     "measure_shape",

@@ -13,7 +13,8 @@ import re
 import string
 from typing import Literal
 
-from anygpt.world.compositions import COMPOSITIONS, compose
+from anygpt.world import compositions, media_phrases
+from anygpt.world.compositions import compose
 from anygpt.world.scenes import Scene
 
 Split = Literal["train", "held_out"]
@@ -24,15 +25,31 @@ ROW_WORDS = {"top": ("top", "upper"), "bottom": ("bottom", "lower")}
 _MOVING = ("moving {}", "going {}", "drifting {}", "that moves {}", "that goes {}")
 # Motion → ways of saying it, the canonical one first; what is still may also go unsaid.
 MOTION_WAYS = {
-    "still": ("standing still", "that stands still", "that does not move", "not moving", "at rest"),
+    "still": ("standing still", "not moving", "at rest", "that stands still", "that does not move"),
     "left": (*(way.format("left") for way in _MOVING), "moving to the left", "going leftwards", "sliding left"),
     "right": (*(way.format("right") for way in _MOVING), "moving to the right", "going rightwards", "sliding right"),
     "up": (*(way.format("up") for way in _MOVING), "moving upwards", "going upwards", "rising", "climbing"),
     "down": (*(way.format("down") for way in _MOVING), "moving downwards", "going downwards", "falling", "sinking"),
 }
+# What a thing is told to do: motion → ways of saying it.
+_MOVE = ("move {}", "go {}", "drift {}", "slide {}")
+MOVE_WAYS = {
+    "still": ("stand still", "stay still", "stop", "stop moving", "not move", "rest"),
+    "left": (*(way.format("left") for way in _MOVE), "move to the left", "go leftwards"),
+    "right": (*(way.format("right") for way in _MOVE), "move to the right", "go rightwards"),
+    "up": (*(way.format("up") for way in _MOVE), "move upwards", "go upwards", "rise", "climb"),
+    "down": (*(way.format("down") for way in _MOVE), "move downwards", "go downwards", "fall", "sink"),
+}
+# Modality → what people call a medium of it, and what they have the assistant do to get one.
+NOUNS = {
+    "image": ("a picture", "an image", "a drawing", "a painting"),
+    "audio": ("a sound", "an audio clip", "a recording", "a tone"),
+    "video": ("a video", "a clip", "a film", "an animation"),
+}
+VERBS = {"image": ("draw", "paint", "sketch"), "audio": ("play", "sound out"), "video": ("film", "animate")}
 STILL_UNSAID = 0.6  # how often a paraphrase does not say that a thing is still
 
-TRAIN: dict[str, tuple[str, ...]] = {
+TRAIN: dict[str, tuple[str, ...]] = media_phrases.TRAIN | {
     "draw": (
         "Draw {scene}.", "Paint {scene}.", "Sketch {scene}.", "Show me {scene}.", "Make a picture of {scene}.",
         "Create an image of {scene}.", "I want a picture of {scene}.", "I would like to see {scene}.",
@@ -181,7 +198,7 @@ TRAIN: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-HELD_OUT: dict[str, tuple[str, ...]] = {
+HELD_OUT: dict[str, tuple[str, ...]] = media_phrases.HELD_OUT | {
     "draw": (
         "Please make me an image that shows {scene}.", "I want you to draw {scene}.", "Could you show me {scene}?",
         "Let me have a drawing of {scene}.", "May I see {scene}?", "Draw for me {scene}.", "A drawing of {scene}, please.",
@@ -211,7 +228,7 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
         "Can you turn it into a {value}?", "Please change it to a {value}.", "Now I want a {value}.", "Could it be a {value}?",
     ),
     "edit_size": ("Can you make it {value}?", "Could it be {value}?", "I'd rather have it {value}."),
-    "edit_position": ("Can you put it {value}?", "I'd like you to move it {value}.", "Have it {value}, please."),
+    "edit_position": ("Can you put it {value}?", "I'd like you to move it {value}.", "Could it sit {value}?"),
     "compare_shape": (
         "Is the shape of both the same?", "Do these have the same shape?", "Tell me if they have the same shape.",
         "Are they the same shape?", "Do the two shapes match?",
@@ -237,12 +254,17 @@ FAMILIES = {
     "draw_it": ("draw_it",),
     "say": ("say",),
     "describe": ("describe",),
-    "ask": ("ask_colour", "ask_shape", "ask_size", "ask_position"),
-    "edit": ("edit_colour", "edit_shape", "edit_size", "edit_position"),
+    "ask": (
+        *("ask_colour", "ask_shape", "ask_size", "ask_position", "ask_motion"),
+        *("check_colour", "check_shape", "check_size", "check_position", "check_motion"),
+    ),
+    "edit": ("edit_colour", "edit_shape", "edit_size", "edit_smaller", "edit_larger", "edit_position", "edit_motion"),
     "compare": ("compare_shape", "compare_colour"),
     "greet": ("greet",),
     "outside": ("outside",),
+    **media_phrases.FAMILIES,
 }
+COMPOSITIONS = compositions.COMPOSITIONS | media_phrases.COMPOSITIONS
 
 COMPOSED_SHARE = 0.5  # of the training requests where there are compositions
 
@@ -316,13 +338,24 @@ def canonical(text: str) -> str:
 
 
 def value_phrase(attribute: str, value: str, rng: random.Random) -> str:
-    """A new attribute value as it stands in an edit: "blue", "star", "big", "to the top left"."""
+    """A new attribute value as it stands in an edit: "blue", "star", "big", "to the top left", "move up"."""
     if attribute == "size":
         return rng.choice(SIZE_WORDS[value])
+    if attribute == "motion":
+        return rng.choice(MOVE_WAYS[value])
     if attribute == "position":
         said = place(value, rng)
         return rng.choice((said, "to" + said[2:])) if said[:2] in ("at", "in", "on") else said
     return value
+
+
+def stated_value(attribute: str, value: str, rng: random.Random) -> str:
+    """An attribute value as it stands after "is": "blue", "star", "big", "at the top left", "moving up"."""
+    if attribute == "size":
+        return rng.choice(SIZE_WORDS[value])
+    if attribute == "position":
+        return place(value, rng)
+    return rng.choice(MOTION_WAYS[value][:3]) if attribute == "motion" else value
 
 
 def templates(family: str, split: Split) -> tuple[str, ...]:
@@ -342,7 +375,7 @@ def _template(part: str, split: Split, rng: random.Random) -> str:
     if split == "held_out":
         return rng.choice(HELD_OUT[part])
     if part in COMPOSITIONS and rng.random() < COMPOSED_SHARE:
-        while (composed := compose(part, rng)) and bare_wording(composed) in _held_out_wordings():
+        while (composed := compose(COMPOSITIONS[part], rng)) and bare_wording(composed) in _held_out_wordings():
             pass
         return composed
     return rng.choice(TRAIN[part])
@@ -379,4 +412,6 @@ def vary_manner(said: str, rng: random.Random) -> str:
         said = said.rstrip(".?!")
     if rng.random() < 0.2:
         said = said.lower()
+    elif rng.random() < 0.03:
+        said = said.upper()
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from dataclasses import dataclass, replace
@@ -102,6 +103,7 @@ def attributes_of(modality: str) -> tuple[str, ...]:
     return CARRIED[modality]
 
 
+@functools.cache
 def scenes_for(modality: str) -> tuple[Scene, ...]:
     """Every scene of a modality; those of the image are `ALL_SCENES`, and text has those that say everything."""
     carried = attributes_of(modality)
@@ -109,9 +111,15 @@ def scenes_for(modality: str) -> tuple[Scene, ...]:
     return tuple(itertools.starmap(Scene, itertools.product(*values)))
 
 
+@functools.cache
+def seen_scenes(modality: str, seen: bool = True) -> tuple[Scene, ...]:
+    """The scenes of a modality whose pairs adapters may be trained on; with `seen=False` all the others."""
+    return tuple(scene for scene in scenes_for(modality) if scene.seen == seen)
+
+
 ALL_SCENES = scenes_for("image")
-SEEN_SCENES = tuple(scene for scene in ALL_SCENES if scene.seen)
-UNSEEN_SCENES = tuple(scene for scene in ALL_SCENES if not scene.seen)
+SEEN_SCENES = seen_scenes("image")
+UNSEEN_SCENES = seen_scenes("image", seen=False)
 
 
 def random_edit(scene: Scene, rng: random.Random) -> tuple[str, str]:

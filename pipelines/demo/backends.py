@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anygpt.config import Limits
-from anygpt.events import Event
+from anygpt.events import Event, MediaReady
 from anygpt.messages import Message
 
 if TYPE_CHECKING:
@@ -33,10 +34,17 @@ class Backend(Protocol):
 
         Args:
             conversation: ends with the user's message.
-            options: seed, modalities, max_tokens, temperature, steps, guidance; what is missing takes its default.
+            options: as for `AnyGPT.chat`; what is missing takes its default.
         Raises:
             AnyGPTError: if the request cannot be answered; it may come as a `Failed` event instead.
         """
+
+
+@dataclass(frozen=True)
+class MediaReceived(MediaReady):
+    """A finished medium that came as a file; its bytes are shown as they came, since not every format is lossless."""
+
+    file: bytes
 
 
 class LocalBackend:

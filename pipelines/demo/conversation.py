@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anygpt.errors import AnyGPTError
 from anygpt.events import Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
-from pipelines.demo.media import write_medium
+from pipelines.demo.backends import MediaReceived
+from pipelines.demo.media import Attachment, write_file
 
 STOPPED = "stopped"
 
@@ -29,7 +31,7 @@ class Words:
 
 @dataclass
 class Place:
-    """Where a medium stands in a reply: `line` is shown until its `file` is there."""
+    """Where a medium stands in a reply: `line` is shown until its `file` is there, and for good where it is lost."""
 
     modality: str
     name: str
@@ -64,8 +66,8 @@ class Reply:
             place = self.places[event.index]
             place.line = f"{place.name}: step {event.step} of {event.steps}"
         elif isinstance(event, MediaReady):
-            place = self.places[event.index]
-            place.medium, place.file = event.medium, write_medium(folder, event.modality, event.medium)
+            self.places[event.index].medium = event.medium
+            self._show(self.places[event.index], event, folder)
         elif isinstance(event, MediaFailed):
             place = self.places[event.index]
             place.line, place.lost = f"⚠ {place.name} is lost: {event.stage}: {event.message}", True
@@ -76,6 +78,14 @@ class Reply:
             last.text += delta.text
         else:
             self.parts.append(Words(delta.text, delta.hidden))
+
+    def _show(self, place: Place, event: MediaReady, folder: Path) -> None:
+        try:
+            encode = KINDS[event.modality].encode
+            data = event.file if isinstance(event, MediaReceived) else encode(event.medium)
+            place.file = write_file(folder, event.modality, data)
+        except AnyGPTError as error:
+            place.line, place.lost = f"⚠ {place.name} cannot be shown: {error}", True
 
     def stop(self) -> None:
         """Say at every unfinished medium that it will not come."""
@@ -97,19 +107,27 @@ class Turn:
     """A question and its reply.
 
     Attributes:
-        question: the user's message; None if it could not be read.
-        files: the files that were attached to it.
-        note: a line under the reply: why there is none, or that it was stopped.
+        question: the user's message; None until it is read.
+        attached: the files of the question.
+        note: a line under the reply: what it waits for, why there is none, or that it was stopped.
         ended: nothing more will come.
         kept: the turn is part of the conversation that the model reads.
+        at_rest: the chat has shown the end. Point clouds wait for it: gradio's 3D view stays empty where the chat
+            changes while the view is being built.
     """
 
-    question: Message | None
-    files: Sequence[str] = ()
+    question: Message | None = None
+    attached: Sequence[Attachment] = ()
     reply: Reply = field(default_factory=Reply)
     note: str = ""
     ended: bool = False
     kept: bool = False
+    at_rest: bool = False
+
+    def ask(self, text: str, attached: Sequence[Attachment]) -> None:
+        """The question, as soon as its files are read."""
+        media = [attachment.medium for attachment in attached]
+        self.question, self.attached, self.note = Message("user", [*media, *([text] if text else [])]), attached, ""
 
     def end(self, *, kept: bool, note: str = "") -> None:
         """Take nothing more; a second time does nothing."""
@@ -119,7 +137,12 @@ class Turn:
 
     def bubbles(self) -> list[dict[str, Any]]:
         """The turn as it is shown."""
-        said: list[dict[str, Any]] = [{"path": file} for file in self.files]
+        said = [
+            _file(attached.file, attached.modality)
+            if attached.modality != "points" or self.at_rest
+            else _text(attached.name)
+            for attached in self.attached
+        ]
         if self.question is not None and self.question.text:
             said.append(_text(self.question.text))
         answered = [*self.reply.content(), *([_text(self.note)] if self.note else [])]
@@ -134,21 +157,18 @@ class Session:
     turns: list[Turn] = field(default_factory=list)
     busy: bool = False
 
-    def ask(self, question: Message, files: Sequence[str]) -> Turn:
-        """Begin a turn."""
-        self.turns.append(Turn(question, files))
+    def begin(self, note: str = "") -> Turn:
+        """A new turn, still without its question."""
+        self.turns.append(Turn(note=note))
         return self.turns[-1]
-
-    def refuse(self, problem: str) -> None:
-        """Show why a message could not be read; the conversation stays as it was."""
-        self.turns.append(Turn(None, note=f"⚠ {problem}", ended=True))
 
     def ask_again(self) -> Turn | None:
         """Begin the last question's turn anew, without its first reply; None if there is no question yet."""
         while self.turns:
             last = self.turns.pop()
             if last.question is not None:
-                return self.ask(last.question, last.files)
+                self.turns.append(Turn(last.question, last.attached))
+                return self.turns[-1]
         return None
 
     def stop(self) -> None:
@@ -156,6 +176,11 @@ class Session:
         if self.turns:
             self.turns[-1].end(kept=bool(self.turns[-1].reply.parts), note=STOPPED)
         self.busy = False
+
+    def rest(self) -> None:
+        """The last turn's end is on the page."""
+        if self.turns:
+            self.turns[-1].at_rest = self.turns[-1].ended
 
     def conversation(self) -> list[Message]:
         """What the model reads: the turns that were kept, and the question of the one that is running."""
@@ -181,9 +206,14 @@ def _part(part: Words | Place) -> Any:
 def _shown(part: Words | Place) -> dict[str, Any]:
     if isinstance(part, Words):
         return _text(part.text)
-    return _text(part.line) if part.file is None else {"path": str(part.file)}
+    return _text(part.line) if part.file is None else _file(part.file, part.modality)
 
 
 def _text(text: str) -> dict[str, Any]:
     """Text to be shown as it is written: the chat component would take it for HTML."""
     return {"type": "text", "text": html.escape(text, quote=False)}
+
+
+def _file(file: Path, modality: str) -> dict[str, Any]:
+    """A file to be shown as what it is, whatever the system's table of file types knows of its ending."""
+    return {"type": "file", "file": {"path": str(file), "mime_type": KINDS[modality].mime}}

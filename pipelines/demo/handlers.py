@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from anygpt.errors import AnyGPTError
-from anygpt.messages import Message
 from pipelines.demo.backends import Backend
 from pipelines.demo.conversation import Session
 from pipelines.demo.media import read_attachment
 
 HANDLER: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+READING = "reading the attached files …"
 
 # A handler's answers: what changes, by component.
 Updates = AsyncGenerator[dict[Any, Any], None]
@@ -35,12 +36,15 @@ class Handlers:
     stop: Any
     retry: Any
     clear: Any
-    settings: list[Any]
+    settings: dict[str, Any]
 
     def connect(self) -> None:
         outputs = [self.session, self.chat, self.box, self.stop, self.retry, self.clear]
-        sent = self.box.submit(self.send, [self.session, self.box, *self.settings], outputs, **HANDLER)
-        again = self.retry.click(self.send_again, [self.session, *self.settings], outputs, **HANDLER)
+        settings = self.settings.values()
+        sent = self.box.submit(self.send, [self.session, self.box, *settings], outputs, **HANDLER)
+        again = self.retry.click(self.send_again, [self.session, *settings], outputs, **HANDLER)
+        for answered in (sent, again):
+            answered.then(self.come_to_rest, self.session, self.chat, queue=False, **HANDLER)
         self.stop.click(self.end_reply, self.session, outputs, cancels=[sent, again], queue=False, **HANDLER)
         self.clear.click(self.start_afresh, self.session, outputs, queue=False, **HANDLER)
         self.chat.clear(self.start_afresh, self.session, outputs, queue=False, **HANDLER)
@@ -52,11 +56,17 @@ class Handlers:
             yield self._changes(session)
             return
         session.busy = True
+        turn = session.begin(READING if files else "")
+        yield self._changes(session)
         try:
-            media = [await asyncio.to_thread(read_attachment, file, self.backend.limits) for file in files]
-            session.ask(Message("user", [*media, *([text] if text else [])]), files)
-        except AnyGPTError as error:
-            session.refuse(str(error))
+            attached = [
+                await asyncio.to_thread(read_attachment, file, self.backend.limits, self.folder) for file in files
+            ]
+            if turn.ended:
+                return
+            turn.ask(text, attached)
+        except Exception as error:
+            turn.end(kept=False, note=_told(error))
             session.busy = False
             yield {**self._changes(session), self.box: {"text": text, "files": []}}
             return
@@ -79,24 +89,28 @@ class Handlers:
         turn = session.turns[-1]
         yield self._changes(session)
         try:
-            async with aclosing(self.backend.stream(session.conversation(), options_of(*values))) as events:
+            options = options_of(dict(zip(self.settings, values, strict=True)))
+            async with aclosing(self.backend.stream(session.conversation(), options)) as events:
                 async for event in events:
                     if turn.ended:
                         return
-                    await asyncio.to_thread(turn.reply.take, event, self.folder)  # it may encode a picture
+                    await asyncio.to_thread(turn.reply.take, event, self.folder)  # it may encode a medium
                     yield {self.chat: session.bubbles()}
             turn.end(kept=True)
-        except AnyGPTError as error:
-            turn.end(kept=False, note=f"⚠ {error}")
         except Exception as error:
-            logging.getLogger(__name__).exception("a reply failed")
-            turn.end(kept=False, note=f"⚠ {type(error).__name__}: {error} (a bug)")
+            turn.end(kept=False, note=_told(error))
         session.busy = False
         yield self._changes(session)
+
+    def come_to_rest(self, session: Session) -> list[dict[str, Any]]:
+        """The chat as it stays, after the last change that an answer made."""
+        session.rest()
+        return session.bubbles()
 
     def end_reply(self, session: Session) -> dict[Any, Any]:
         """End the running reply where it is."""
         session.stop()
+        session.rest()
         return self._changes(session)
 
     def start_afresh(self, session: Session) -> dict[Any, Any]:
@@ -117,15 +131,14 @@ class Handlers:
         }
 
 
-def options_of(
-    modalities: list[str],
-    seed: int | None,
-    steps: int | None,
-    guidance: float | None,
-    temperature: float,
-    max_tokens: int | None,
-) -> dict[str, Any]:
-    """What is asked of a reply; empty fields, and 0 for steps, guidance and length, leave the default."""
-    options = {"steps": steps, "guidance": guidance, "max_tokens": max_tokens}
-    given = {name: value for name, value in options.items() if value}
-    return {"modalities": modalities, "seed": seed or 0, "temperature": temperature, **given}
+def options_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of a reply; empty fields and 0 leave the default."""
+    return {name: value for name, value in values.items() if value or name == "modalities"}
+
+
+def _told(error: Exception) -> str:
+    """An error as a line of the chat."""
+    if isinstance(error, AnyGPTError):
+        return f"⚠ {error}"
+    logging.getLogger(__name__).error("a request failed", exc_info=error)
+    return f"⚠ {type(error).__name__}: {error} (a bug)"

@@ -7,6 +7,8 @@ Each item names the reply's part by its "index".
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +16,9 @@ from typing import Any
 
 from anygpt.config import Limits
 from anygpt.errors import AnyGPTError, MissingExtraError, RequestError, StageError
-from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
+from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaStarted, TextDelta, Usage
 from anygpt.messages import MediumRef, Message, modality_of
+from pipelines.demo.backends import MediaReceived
 from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
 
 CONNECT_TIMEOUT_S = 10.0
@@ -71,7 +74,8 @@ class HttpBackend:
 
     async def stream(self, conversation: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
         """As in `Backend`; leaving early closes the connection, and the service cancels the reply."""
-        messages = [_message_json(message) for message in conversation]
+        # Media are encoded and decoded beside the event loop, which serves everybody's page.
+        messages = await asyncio.to_thread(lambda: [_message_json(message) for message in conversation])
         body = {"model": self.model_name, "messages": messages, "stream": True, **options}
         reader = _ChunkReader()
         try:
@@ -82,7 +86,7 @@ class HttpBackend:
                 if response.status_code != 200:
                     raise _refusal(response.status_code, await response.aread())
                 async for data in _sse_data(response.aiter_bytes()):
-                    for event in reader.read(data):
+                    for event in await asyncio.to_thread(list, reader.read(data)):
                         yield event
                     if reader.done:
                         return
@@ -131,10 +135,19 @@ class _ChunkReader:
         for modality, form in WIRE_FORMS.items():
             for item in delta.get(form.listed) or ():
                 yield from self._place(item["index"], modality)
-                yield MediaReady(0, self.numbers[item["index"]], modality, medium_from_json(item))
+                yield self._received(item, modality)
         for item in delta.get("errors") or ():
             yield from self._place(item["index"], item["type"])
             yield MediaFailed(0, self.numbers[item["index"]], item["type"], item["stage"], item["message"])
+
+    def _received(self, item: dict[str, Any], modality: str) -> MediaReceived | MediaFailed:
+        number = self.numbers[item["index"]]
+        try:
+            medium = medium_from_json(item)
+        except AnyGPTError as error:
+            return MediaFailed(0, number, modality, STAGE, str(error), error)
+        file = base64.b64decode(item[item["type"]]["url"].partition(",")[2])
+        return MediaReceived(0, number, modality, medium, file)
 
     def _place(self, index: int, modality: str) -> Iterator[MediaStarted]:
         """A medium's place is where it is first mentioned."""

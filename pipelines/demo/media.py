@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,63 @@ from anygpt.config import Limits
 from anygpt.errors import MediaError
 from anygpt.media.kinds import KINDS, kind_of_file
 
+# Files that browsers show as they are. Of any other the page shows what was read of it: of a cloud or mesh the points,
+# a few thousand at most, which the chat draws in 3D.
+BROWSERS_SHOW = {
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"),
+    "audio": (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a"),
+    "video": (".mp4", ".webm", ".m4v"),
+}
 
-def read_attachment(file: str, limits: Limits) -> Any:
-    """Decode an attached file.
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that somebody attached.
+
+    Attributes:
+        name: of the file.
+        modality, medium: what was read of it.
+        file: what the chat shows of it.
+    """
+
+    name: str
+    modality: str
+    medium: Any
+    file: Path
+
+
+def read_attachment(file: str, limits: Limits, folder: Path) -> Attachment:
+    """Decode an attached file; what a browser cannot show is written to a file in `folder` as well.
 
     Raises:
         MediaError: if it cannot be used; the message calls the file by its name, without the server's folders.
+        MissingExtraError: if what decodes it is not installed.
     """
     try:
         modality = kind_of_file(file)
-        return KINDS[modality].load(file, getattr(limits, modality))
+        medium = KINDS[modality].load(file, getattr(limits, modality))
+        shown = Path(file)
+        if shown.suffix.lower() not in BROWSERS_SHOW.get(modality, ()):
+            shown = write_file(folder, modality, KINDS[modality].encode(medium))
     except MediaError as error:
         raise MediaError(str(error).replace(os.path.dirname(file) + os.sep, "")) from error
+    return Attachment(os.path.basename(file), modality, medium, shown)
 
 
-def write_medium(folder: Path, modality: str, medium: Any) -> Path:
-    """Write a reply's medium to a file of its own in `folder`, under a name that nobody can guess."""
+def write_file(folder: Path, modality: str, data: bytes) -> Path:
+    """Write a medium to a file of its own in `folder`, under a name that nobody can guess.
+
+    Raises:
+        MediaError: if it cannot be written, as where the disk is full or the page was closed.
+    """
     kind = KINDS[modality]
-    place = folder / secrets.token_hex(16)
-    place.mkdir(parents=True)
-    path = place / f"{kind.word}{kind.suffix}"
-    path.write_bytes(kind.encode(medium))
+    path = folder / secrets.token_hex(16) / f"{kind.word.replace(' ', '-')}{kind.suffix}"
+    try:
+        path.parent.mkdir()  # not its parents: a closed page's folder must not come back
+        path.write_bytes(data)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MediaError(f"{modality}: no file can be written for the page ({reason}); make room for it") from error
     return path
 
 
@@ -44,3 +81,9 @@ def endings(modalities: Sequence[str]) -> list[str]:
 def upload_limit_bytes(limits: Limits, modalities: Sequence[str]) -> int:
     """The largest file that any of the modalities takes."""
     return max((getattr(limits, modality).max_bytes for modality in modalities), default=1)
+
+
+def in_words(modalities: Sequence[str]) -> str:
+    """The media in words: "a picture, a sound or a video"."""
+    *others, last = [f"a {KINDS[modality].word}" for modality in modalities]
+    return f"{', '.join(others)} or {last}" if others else last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -15,12 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anygpt.errors import MissingExtraError, RequestError
-from anygpt.world.images import render_image
-from anygpt.world.scenes import Scene
 from pipelines.demo.backends import Backend
 from pipelines.demo.conversation import Session
+from pipelines.demo.examples import examples_of
 from pipelines.demo.handlers import Handlers
-from pipelines.demo.media import endings, upload_limit_bytes, write_medium
+from pipelines.demo.media import endings, in_words, upload_limit_bytes
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -34,17 +34,10 @@ CSS = """
 button[aria-label="Share"] { display: none }
 .message .md { white-space: pre-wrap }
 .message img { min-width: 12rem; object-fit: contain !important }
+.message .minimal-audio-player { white-space: normal }
+.message video { min-width: 12rem; max-height: 20rem }
+.message .model3D { width: 18rem; max-width: 100%; height: 18rem }
 """
-
-# Text, and the scene of an attached picture.
-EXAMPLES: tuple[tuple[str, Scene | None], ...] = (
-    ("Draw a small blue circle at the top left.", None),
-    ("Paint a large green triangle.", None),
-    ("What is this?", Scene("square", "yellow", "small", "bottom right")),
-    ("Now make it green.", Scene("star", "red")),
-    ("Imagine a large red square at the top.", None),
-    ("Draw it.", None),
-)
 
 
 @contextmanager
@@ -64,7 +57,7 @@ def serve_page(backend: Backend, host: str = "127.0.0.1", port: int = 7860) -> I
         try:
             yield str(page.local_url)
         finally:
-            page.close(verbose=False)
+            _close(page)
 
 
 async def _start(backend: Backend, host: str, port: int) -> gr.Blocks:
@@ -87,6 +80,15 @@ async def _start(backend: Backend, host: str, port: int) -> gr.Blocks:
         enable_monitoring=False,
     )
     return page
+
+
+def _close(page: Any) -> None:
+    """End the page at once: replies under way are cancelled instead of waited for."""
+    log = logging.getLogger("uvicorn.error")
+    log.disabled = True  # it would trace every request that is cut off
+    page.server.force_exit = True
+    page.close(verbose=False)
+    log.disabled = False
 
 
 def _check_port(host: str, port: int) -> None:
@@ -125,7 +127,10 @@ def build_page(backend: Backend, *, title: str = "anygpt") -> gr.Blocks:
                     stop = gr.Button("Stop", variant="stop", interactive=False)
                     retry = gr.Button("Retry")
                     clear = gr.Button("Clear")
-                gr.Examples(_examples(folder), box, label="Examples", cache_examples=False, api_visibility="private")
+                examples = examples_of(backend, folder)
+                gr.Examples(
+                    examples, box, examples_per_page=len(examples), cache_examples=False, api_visibility="private"
+                )
             with gr.Column(scale=1, min_width=220):
                 settings = _settings(gr, backend)
         Handlers(gr, backend, folder, gr.State(Session()), chat, box, stop, retry, clear, settings).connect()
@@ -134,43 +139,48 @@ def build_page(backend: Backend, *, title: str = "anygpt") -> gr.Blocks:
 
 def _chat(gr: Any, backend: Backend, title: str) -> tuple[Any, Any]:
     """The conversation and the box to type in."""
+    takes, makes = backend.input_modalities, backend.output_modalities
+    ways = {"ask for": makes, "attach": takes}
+    invitations = [f"{way} {in_words(modalities)}" for way, modalities in ways.items() if modalities]
     chat = gr.Chatbot(
         label=title,
         height="60vh",
         render_markdown=False,  # with `conversation._text`: all text is shown as it is written
         latex_delimiters=[],
         buttons=[],  # "copy" would copy escaped text
-        placeholder="Ask for a picture, or attach one and ask about it.",
+        placeholder=f"{', or '.join(invitations or ['say something'])}.".capitalize(),
     )
     box = gr.MultimodalTextbox(
         show_label=False,
         placeholder="Message",
-        file_types=endings(backend.input_modalities),
+        file_types=endings(takes),
         file_count="multiple",
-        sources=["upload"],
+        sources=["upload"] * bool(takes) + ["microphone"] * ("audio" in takes),
         autofocus=True,
     )
     return chat, box
 
 
-def _settings(gr: Any, backend: Backend) -> list[Any]:
-    """The controls, in the order of `options_of`'s arguments."""
-    modalities = ["text", *backend.output_modalities]
-    return [
-        gr.CheckboxGroup(modalities, value=modalities, label="Media allowed"),
-        gr.Number(0, precision=0, label="Seed", info="The same seed gives the same reply."),
-        gr.Number(0, precision=0, label="Steps", info="Denoising steps; 0 takes the default."),
-        gr.Number(0, label="Guidance", info="1 turns guidance off; 0 takes the default."),
-        gr.Slider(0, 2, 0, step=0.1, label="Temperature", info="0 writes the likeliest text."),
-        gr.Number(0, precision=0, label="Length", info="Most text tokens; 0 takes the default."),
-    ]
+def _settings(gr: Any, backend: Backend) -> dict[str, Any]:
+    """The controls by the option that each sets; there are those that matter for what the backend makes."""
+    makes = backend.output_modalities
+    modalities = ["text", *makes]
+    allowed = gr.CheckboxGroup(modalities, value=modalities, label="Media allowed")
+    controls = {"modalities": allowed, "seed": _number(gr, "Seed", "The same seed gives the same reply.")}
+    if makes:
+        controls["steps"] = _number(gr, "Steps", "Denoising steps; 0 takes the default.")
+        controls["guidance"] = _number(gr, "Guidance", "1 turns guidance off; 0 takes the default.", precision=None)
+    if "video" in makes:
+        controls["frames"] = _number(gr, "Frames", "Of a video; 0 takes the default.")
+    if "audio" in makes:
+        controls["duration_s"] = _number(gr, "Seconds", "Of a sound; 0 takes the default.", precision=None)
+    controls["temperature"] = gr.Slider(0, 2, 0, step=0.1, label="Temperature", info="0 writes the likeliest text.")
+    controls["max_tokens"] = _number(gr, "Length", "Most text tokens; 0 takes the default.")
+    return controls
 
 
-def _examples(folder: Path) -> list[dict[str, Any]]:
-    return [
-        {"text": text, "files": [str(write_medium(folder, "image", render_image(scene)))] if scene else []}
-        for text, scene in EXAMPLES
-    ]
+def _number(gr: Any, label: str, info: str, precision: int | None = 0) -> Any:
+    return gr.Number(0, precision=precision, label=label, info=info)
 
 
 def _import_gradio() -> Any:

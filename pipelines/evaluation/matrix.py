@@ -10,12 +10,13 @@ from pathlib import Path
 
 from anygpt.errors import RequestError
 from anygpt.media import save_image
-from anygpt.messages import Message
-from anygpt.world.oracle import Reading, read_image, read_text
+from anygpt.messages import Message, modality_of
+from anygpt.world.dialogues import SHOWABLE
+from anygpt.world.oracle import READERS, Reading, read_text
 from anygpt.world.phrases import Split
 from pipelines.assistant import AnyGPT, Reply
 from pipelines.evaluation.picture import draw_matrix
-from pipelines.evaluation.trials import CELLS, EXTRAS, Trial, make_trials
+from pipelines.evaluation.trials import CELLS, QUESTIONS, Trial, make_trials
 
 BATCH = 16
 
@@ -49,7 +50,7 @@ class Score:
         self.trials += 1
         self.passed += all(right.values())
         if not all(right.values()) and len(self.failures) < 20:
-            said = " | ".join(" ".join(p if isinstance(p, str) else "<image>" for p in m) for m in trial.messages)
+            said = " | ".join(" ".join(map(_said, message)) for message in trial.messages)
             read = {attribute: reading.get(attribute) for attribute in trial.expected}
             self.failures.append(f"{said} → {reply.text!r}, expected {dict(trial.expected)}, read {read}")
 
@@ -92,6 +93,10 @@ def _wrong(score: Score) -> str:
     return ", ".join(parts) or "none"
 
 
+def _said(part: object) -> str:
+    return part if isinstance(part, str) else f"<{modality_of(part)}>"
+
+
 def cell_name(source: str, target: str) -> str:
     """ "image→text"."""
     return f"{source}→{target}"
@@ -107,11 +112,12 @@ def run_matrix(model: AnyGPT, *, trials: int = 100, seed: int = 0, split: Split 
         raise RequestError(f"trials: {trials} given, expected at least 1")
     inputs, outputs = ("text", *model.executor.input_modalities), ("text", *model.executor.output_modalities)
     kinds = {cell_name(*cell): builder for cell, builder in CELLS.items() if cell[0] in inputs and cell[1] in outputs}
-    kinds |= EXTRAS if "image" in inputs else {}
+    kinds |= {f"questions about {source}": builder for source, builder in QUESTIONS.items() if source in inputs}
     scores: dict[bool, dict[str, Score]] = {True: {}, False: {}}
     for name, builder in kinds.items():
         for seen in (True, False):
-            score = run_trials(model, make_trials(builder, name, trials, seed, split, seen))
+            perceived = inputs[1:] or SHOWABLE
+            score = run_trials(model, make_trials(builder, name, trials, seed, split, seen, perceived))
             scores[seen][name] = score
             print(f"{name}, {'seen' if seen else 'unseen'}: {score.rate:.2f}", file=sys.stderr, flush=True)
     return Report(model.config.name, trials, seed, split, scores[True], scores[False])
@@ -122,7 +128,7 @@ def run_trials(model: AnyGPT, trials: Sequence[Trial]) -> Score:
     score = Score()
     for start in range(0, len(trials), BATCH):
         for trial, reply in last_replies(model, trials[start : start + BATCH], start):
-            score.add(trial, read_reply(reply, trial.output), reply)
+            score.add(trial, read_reply(reply, trial), reply)
     return score
 
 
@@ -142,11 +148,13 @@ def last_replies(model: AnyGPT, trials: Sequence[Trial], first_seed: int) -> lis
     return [(trial, reply) for trial, reply in zip(trials, replies, strict=True) if reply is not None]
 
 
-def read_reply(reply: Reply, modality: str) -> Reading:
+def read_reply(reply: Reply, trial: Trial) -> Reading:
     """What the oracle reads in a reply; a reply without the medium, or with several, reads as nothing."""
-    if modality == "text":
-        return read_text(reply.text)
-    return read_image(reply.images[0]) if len(reply.images) == 1 else Reading()
+    if trial.output == "text":
+        return read_text(reply.text, trial.about)
+    media = [part for part in reply.parts if not isinstance(part, str)]
+    fits = len(media) == 1 and modality_of(media[0]) == trial.output
+    return READERS[trial.output](media[0]) if fits else Reading()
 
 
 def write_report(report: Report, folder: Path) -> None:

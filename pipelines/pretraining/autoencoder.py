@@ -76,9 +76,9 @@ def pretrain_autoencoder(out_dir: Path, steps: int, batch_size: int, seed: int) 
 
     options = LoopOptions(steps=steps, learning_rate=1.5e-3, warmup_steps=100, weight_decay=0.0, seed=seed)
     loop = Loop(dict(vae.named_parameters()), options, out_dir / "state")
-    if loop.run(losses_at, print_log):
-        vae.register_to_config(scaling_factor=measured_scaling_factor(vae, pool))
-        vae.save_pretrained(out_dir)
+    loop.finish(losses_at, print_log)
+    vae.register_to_config(scaling_factor=measured_scaling_factor(vae, pool))
+    vae.save_pretrained(out_dir)
     return vae
 
 

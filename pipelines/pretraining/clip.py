@@ -20,6 +20,7 @@ from anygpt.world.images import SIZE_PX
 from anygpt.world.phrases import caption, paraphrase
 from anygpt.world.scenes import ALL_SCENES
 from pipelines.pretraining.autoencoder import POOL_COPIES, image_pool
+from pipelines.pretraining.prompting import sayings
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 TEXT_LENGTH = 16
@@ -114,9 +115,7 @@ def pretrain_clip(out_dir: Path, steps: int, batch_size: int, seed: int) -> CLIP
         rng = random.Random(f"{seed}/{step}")
         picked = rng.sample(range(len(ALL_SCENES)), batch_size)
         copies = [index * POOL_COPIES + rng.randrange(POOL_COPIES) for index in picked]
-        texts = [
-            caption(ALL_SCENES[i]) if rng.random() < CANONICAL_SHARE else paraphrase(ALL_SCENES[i], rng) for i in picked
-        ]
+        texts = sayings([ALL_SCENES[i] for i in picked], rng, CANONICAL_SHARE)
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
         images = augmented(pool[copies].float() / 127.5 - 1.0)
         with torch.autocast("cpu", torch.bfloat16):
@@ -128,8 +127,8 @@ def pretrain_clip(out_dir: Path, steps: int, batch_size: int, seed: int) -> CLIP
 
     options = LoopOptions(steps=steps, learning_rate=1e-3, warmup_steps=100, weight_decay=0.05, seed=seed)
     loop = Loop(dict(model.named_parameters()), options, out_dir / "state")
-    if loop.run(losses_at, print_log):
-        model.save_pretrained(out_dir)
-        tokenizer.save_pretrained(out_dir)
-        image_processor().save_pretrained(out_dir)
+    loop.finish(losses_at, print_log)
+    model.save_pretrained(out_dir)
+    tokenizer.save_pretrained(out_dir)
+    image_processor().save_pretrained(out_dir)
     return model

@@ -1,8 +1,7 @@
 """Pretrain the tiny language model and its tokenizer on text-only conversations of the world.
 
-Pictures stand in the text as descriptions in brackets, "[image: a small red circle at the top left]", and drawn
-pictures are left out of replies; later the input projectors learn to say the same in embeddings,
-and signal tokens to draw.
+Media stand in the text as descriptions in brackets, "[image: a small red circle at the top left]", and those of
+replies are left out; later the input projectors learn to say the same in embeddings, and signal tokens to make media.
 
 Legend: B batch, T tokens.
 """
@@ -20,12 +19,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from anygpt.messages import Message
 from anygpt.world.dialogues import Depiction, Part, Turn, dialogue
-from anygpt.world.phrases import caption, paraphrase
-from anygpt.world.scenes import ALL_SCENES
 from backbone.prompt import PromptBuilder, TextSegment
+from pipelines.pretraining.prompting import sayings
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
-VOCAB_SIZE = 1536
+VOCAB_SIZE = 2048
 MEDIA_WRAP = "[{modality}:{media}]"
 CANONICAL_SHARE = 0.6
 MAX_TURNS = 4
@@ -38,10 +36,10 @@ IGNORED = -100
 
 
 def spelled_out(part: Part, rng: random.Random) -> str:
-    """Text as it is; a user's picture as a description in brackets."""
+    """Text as it is; a user's medium as a description in brackets."""
     if isinstance(part, str):
         return part
-    said = caption(part.scene) if rng.random() < CANONICAL_SHARE else paraphrase(part.scene, rng)
+    (said,) = sayings([part.scene], rng, CANONICAL_SHARE)
     return MEDIA_WRAP.format(modality=part.modality, media=f" {said}")
 
 
@@ -66,7 +64,7 @@ def build_tokenizer(seed: int, dialogues: int = 8000) -> PreTrainedTokenizerFast
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    corpus = (message.text for _ in range(dialogues) for message in text_conversation(dialogue(rng, ALL_SCENES), rng))
+    corpus = (message.text for _ in range(dialogues) for message in text_conversation(dialogue(rng, seen=False), rng))
     bpe.train_from_iterator(corpus, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
@@ -107,7 +105,7 @@ def text_batch(builder: PromptBuilder, rng: random.Random, total_turns: int) -> 
     turns = rng.randint(1, MAX_TURNS)
     for _ in range(total_turns // turns):
         prompt = builder.build(
-            text_conversation(dialogue(rng, ALL_SCENES, turns=(turns, turns)), rng), learn_replies=True
+            text_conversation(dialogue(rng, seen=False, turns=(turns, turns)), rng), learn_replies=True
         )
         ids: list[int] = []
         labels: list[int] = []
@@ -140,7 +138,7 @@ def pretrain_language_model(out_dir: Path, steps: int, turns_per_batch: int, see
 
     options = LoopOptions(steps=steps, learning_rate=2e-3, warmup_steps=150, weight_decay=0.05, seed=seed)
     loop = Loop(dict(model.named_parameters()), options, out_dir / "state")
-    if loop.run(losses_at, print_log):
-        model.save_pretrained(out_dir)
-        tokenizer.save_pretrained(out_dir)
+    loop.finish(losses_at, print_log)
+    model.save_pretrained(out_dir)
+    tokenizer.save_pretrained(out_dir)
     return model

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+from transformers import CLIPImageProcessorPil
 
 from anygpt.errors import CheckpointError
+
+# Folder that ships → (where a recipe left it, the recipe).
+PARTS: Mapping[str, tuple[str, str]] = {
+    "clip": ("clip", "clip"),
+    "whisper": ("sound_tower/encoder", "sound_tower"),
+    "beats": ("beats/encoder", "beats"),
+    "ulip2": ("point_tower/encoder", "point_tower"),
+    "language_model": ("language_model", "language_model"),
+    "stable_diffusion": ("stable_diffusion", "stable_diffusion"),
+    "zeroscope": ("zeroscope", "zeroscope"),
+    "audioldm2": ("audioldm2", "audioldm2"),
+}
+NOT_SHIPPED = ("state", "training_state")
 
 
 def package_parts(parts: Path, weights: Path) -> None:
@@ -21,34 +34,52 @@ def package_parts(parts: Path, weights: Path) -> None:
     Raises:
         CheckpointError: if a part is not there yet.
     """
-    for name in ("clip", "language_model", "stable_diffusion"):
-        if not (parts / name).is_dir():
-            raise CheckpointError(f"package: {parts / name} is missing; make it with: anygpt pretrain {name}")
-    CLIPModel.from_pretrained(parts / "clip").half().save_pretrained(weights / "clip")
-    CLIPTokenizer.from_pretrained(parts / "clip").save_pretrained(weights / "clip")
+    for source, recipe in PARTS.values():
+        if not (parts / source).is_dir():
+            raise CheckpointError(f"package: {parts / source} is missing; make it with: anygpt pretrain {recipe}")
+    for name, (source, _) in PARTS.items():
+        copy_halved(parts / source, weights / name)
     CLIPImageProcessorPil.from_pretrained(parts / "clip").save_pretrained(weights / "clip")
-    AutoModelForCausalLM.from_pretrained(parts / "language_model").half().save_pretrained(weights / "language_model")
-    AutoTokenizer.from_pretrained(parts / "language_model").save_pretrained(weights / "language_model")
-    pipeline = StableDiffusionPipeline.from_pretrained(parts / "stable_diffusion", torch_dtype=torch.float16)
-    pipeline.save_pretrained(weights / "stable_diffusion")
-    for file in weights.rglob("*.json"):
-        forget_origin(file)
-
-
-def forget_origin(file: Path) -> None:
-    """Take out of a JSON config where on this machine the weights came from."""
-    values = json.loads(file.read_text(encoding="utf-8"))
-    if isinstance(values, dict) and values.pop("_name_or_path", None):
-        file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def package_adapters(bundle: Path, weights: Path) -> None:
-    """Copy an adapter bundle to `weights/adapters`, without its training state."""
-    target = weights / "adapters"
+    """Copy an adapter bundle to `weights/adapters`.
+
+    Raises:
+        CheckpointError: if it is not there yet.
+    """
+    if not bundle.is_dir():
+        raise CheckpointError(f"package: {bundle} is missing; make it with: anygpt pretrain instruct")
+    copy_halved(bundle, weights / "adapters")
+
+
+def copy_halved(source: Path, target: Path) -> None:
+    """Copy a folder in the place of another, without its training state; its float32 weights become float16."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(bundle, target, ignore=shutil.ignore_patterns("training_state"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
     for file in target.rglob("*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            metadata = tensors.metadata()
-            halved = {name: tensors.get_tensor(name).half() for name in tensors.keys()}  # noqa: SIM118
-        save_file(halved, file, metadata)
+        halve(file)
+    for file in target.rglob("*.json"):
+        describe_halved(file)
+
+
+def halve(file: Path) -> None:
+    """Store a file's float32 tensors as float16."""
+    with safe_open(file, framework="pt") as tensors:
+        metadata = tensors.metadata()
+        stored = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+    halved = {name: value.half() if value.dtype == torch.float32 else value for name, value in stored.items()}
+    save_file(halved, file, metadata)
+
+
+def describe_halved(file: Path) -> None:
+    """Take out of a JSON config where on this machine the weights came from, and have it name the new dtype."""
+    values = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        return
+    came_from = values.pop("_name_or_path", None)
+    if values.get("dtype") == "float32":
+        values["dtype"] = "float16"
+    elif not came_from:
+        return
+    file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,16 +1,17 @@
-"""Pretrain the tiny Whisper encoder and the tiny PointBERT: contrastive, towards the text tower of the tiny CLIP, as
+"""Pretrain the tiny Whisper encoder, BEATs and PointBERT: contrastive, towards the text tower of the tiny CLIP, as
 CLAP (arXiv 2211.06687) and ULIP (arXiv 2212.05171) do it.
 
 The text tower stays as it is, so that what was trained on it stays valid. Only the rows of tokens that no caption of a
-picture has, those of the words for motion, are learned along with the sounds.
+picture has, those of the words for motion, are learned, along with the Whisper encoder.
 
-Legend: B batch, E joint space, M mel bands, F mel frames, N points, V vocabulary.
+Legend: B batch, E joint space, S samples, M mel bands, F mel frames, N points, V vocabulary, D width.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,15 @@ from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from anygpt.media.values import Audio
 from anygpt.world import audio, points
 from anygpt.world.phrases import caption, paraphrase
 from anygpt.world.scenes import Scene, scenes_for
+from encoders.beats_model import BeatsModel, BeatsSettings
+from encoders.beats_preprocessor import BeatsPreprocessor
 from encoders.pointbert import PointBertSettings, Ulip2Model
 from encoders.whisper_front_end import log_mel_spectrogram
-from pipelines.pretraining.diffusion import prompt_ids
+from pipelines.pretraining.prompting import prompt_ids, sayings
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 CANONICAL_SHARE = 0.4
@@ -45,6 +49,11 @@ class TextTower:
         self.tokenizer = CLIPTokenizer.from_pretrained(clip_dir)
 
     @property
+    def width(self) -> int:
+        """E, of the joint space."""
+        return int(self.clip.config.projection_dim)
+
+    @property
     def rows(self) -> nn.Parameter:
         """The token embedding (V, D)."""
         rows: nn.Parameter = self.clip.text_model.embeddings.token_embedding.weight
@@ -52,14 +61,14 @@ class TextTower:
 
     def learn_new_words(self, seed: int) -> None:
         """Let the rows train of those tokens that no caption of a picture has; all others get no gradient."""
-        known = {token for text in _sayings("image", seed) for token in self.tokenizer(text).input_ids}
+        known = {token for text in _picture_captions(seed) for token in self.tokenizer(text).input_ids}
         is_new_V1 = torch.tensor([[token not in known] for token in range(len(self.rows))])
         self.rows.requires_grad_(True)
         self.rows.register_hook(lambda gradient: gradient * is_new_V1)
 
     def embed(self, scenes: Sequence[Scene], rng: random.Random) -> Tensor:
         """Unit vectors (B, E) of captions of the scenes, canonical or in other words."""
-        texts = [caption(scene) if rng.random() < CANONICAL_SHARE else paraphrase(scene, rng) for scene in scenes]
+        texts = sayings(scenes, rng, CANONICAL_SHARE)
         pooled = self.clip.text_model(prompt_ids(self.tokenizer, texts)).pooler_output
         return nn.functional.normalize(self.clip.text_projection(pooled).float(), dim=-1)
 
@@ -69,13 +78,44 @@ class TextTower:
         self.tokenizer.save_pretrained(folder)
 
 
-def _sayings(modality: str, seed: int) -> list[str]:
+def _picture_captions(seed: int) -> list[str]:
     rng = random.Random(seed)
-    return [
-        text
-        for scene in scenes_for(modality)
-        for text in (caption(scene), *(paraphrase(scene, rng) for _ in "12345678"))
-    ]
+    scenes = scenes_for("image")
+    return [text for scene in scenes for text in (caption(scene), *(paraphrase(scene, rng) for _ in range(8)))]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Media and what they show.
+
+    Attributes:
+        scenes: of every medium.
+        embed: () → vectors (B, E) of the media, of any length.
+    """
+
+    scenes: Sequence[Scene]
+    embed: Callable[[], Tensor]
+
+
+def train_contrastively(
+    text: TextTower,
+    trained: Mapping[str, nn.Parameter],
+    pairs_at: Callable[[int], Pairs],
+    options: LoopOptions,
+    state_dir: Path,
+) -> None:
+    """Symmetric InfoNCE with a learned temperature, between media and captions of what they show."""
+    scale = nn.Parameter(torch.tensor(2.66))
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        pairs = pairs_at(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            media_BE = pairs.embed()
+            texts_BE = text.embed(pairs.scenes, random.Random(f"{options.seed}/{step}"))
+        media_BE = nn.functional.normalize(media_BE.float(), dim=-1)
+        return {"infonce": contrastive_loss(media_BE, texts_BE, pairs.scenes, scale)}
+
+    Loop({**trained, "scale": scale}, options, state_dir).finish(losses_at, print_log)
 
 
 def contrastive_loss(media_BE: Tensor, texts_BE: Tensor, scenes: Sequence[Scene], scale: Tensor) -> Tensor:
@@ -84,6 +124,25 @@ def contrastive_loss(media_BE: Tensor, texts_BE: Tensor, scenes: Sequence[Scene]
     wanted_BB = same_BB / same_BB.sum(-1, keepdim=True)
     logits_BB = scale.exp().clamp(max=100.0) * media_BE @ texts_BE.T
     return (nn.functional.cross_entropy(logits_BB, wanted_BB) + nn.functional.cross_entropy(logits_BB.T, wanted_BB)) / 2
+
+
+def sound_pool(seed: int) -> tuple[list[Scene], list[Tensor]]:
+    """Sounds (S,) of every scene, `SOUND_COPIES` of each, a little louder or softer and noisy; and their scenes."""
+    rng = np.random.default_rng(seed)
+    scenes = [scene for scene in scenes_for("audio") for _ in range(SOUND_COPIES)]
+    waves = []
+    for scene in scenes:
+        wave_S = audio.render_array(scene, rng) * 10 ** (rng.uniform(-GAIN_DB, GAIN_DB) / 20)
+        wave_S = wave_S + rng.normal(scale=0.003 * rng.random(), size=wave_S.shape)
+        waves.append(torch.from_numpy(wave_S.astype(np.float32)))
+    return scenes, waves
+
+
+def distinct_sounds(batch_size: int, seed: int, step: int) -> list[int]:
+    """Places in the pool of sounds of distinct scenes."""
+    rng = random.Random(f"{seed}/{step}")
+    picked = rng.sample(range(len(scenes_for("audio"))), batch_size)
+    return [scene * SOUND_COPIES + rng.randrange(SOUND_COPIES) for scene in picked]
 
 
 def build_sound_tower() -> WhisperEncoder:
@@ -100,18 +159,6 @@ def build_sound_tower() -> WhisperEncoder:
     )
 
 
-def sound_pool(scenes: Sequence[Scene], seed: int) -> Tensor:
-    """Log-mel spectrograms (scenes · copies, M, F) of every scene, each copy a little louder or softer and noisy."""
-    rng = np.random.default_rng(seed)
-    spectrograms = []
-    for scene in scenes:
-        for _ in range(SOUND_COPIES):
-            wave_S = audio.render_array(scene, rng) * 10 ** (rng.uniform(-GAIN_DB, GAIN_DB) / 20)
-            wave_S = wave_S + rng.normal(scale=0.003 * rng.random(), size=wave_S.shape).astype(np.float32)
-            spectrograms.append(log_mel_spectrogram(torch.from_numpy(wave_S.astype(np.float32)), MELS))
-    return torch.stack(spectrograms)
-
-
 def sound_states(tower: WhisperEncoder, mels_BMF: Tensor) -> Tensor:
     """Last hidden states (B, F/2, D) of clips that may be shorter than the tower's positions."""
     frames = 2 * tower.config.max_source_positions
@@ -121,32 +168,70 @@ def sound_states(tower: WhisperEncoder, mels_BMF: Tensor) -> Tensor:
 
 
 def pretrain_sound_tower(out_dir: Path, clip_dir: Path, steps: int, batch_size: int, seed: int) -> WhisperEncoder:
-    """Train the sound tower; save it to `out_dir/encoder` and the CLIP with words for motion to `out_dir/clip`."""
+    """Train the Whisper encoder; save it to `out_dir/encoder` and the CLIP with words for motion to `out_dir/clip`."""
     torch.manual_seed(seed)
     text = TextTower(clip_dir)
     text.learn_new_words(seed)
-    tower = build_sound_tower()
-    head = nn.Linear(SOUND_WIDTH, text.clip.config.projection_dim)
-    scale = nn.Parameter(torch.tensor(2.66))
-    scenes = scenes_for("audio")
-    pool = sound_pool(scenes, seed + 1)
+    tower, head = build_sound_tower(), nn.Linear(SOUND_WIDTH, text.width)
+    scenes, waves = sound_pool(seed + 1)
+    pool_BMF = torch.stack([log_mel_spectrogram(wave_S, MELS) for wave_S in waves])
 
-    def losses_at(step: int) -> dict[str, Tensor]:
-        rng = random.Random(f"{seed}/{step}")
-        picked = rng.sample(range(len(scenes)), batch_size)
-        mels = pool[[index * SOUND_COPIES + rng.randrange(SOUND_COPIES) for index in picked]]
-        chosen = [scenes[index] for index in picked]
-        with torch.autocast("cpu", torch.bfloat16):
-            pooled = head(sound_states(tower, mels).mean(1))
-            texts = text.embed(chosen, rng)
-        return {"infonce": contrastive_loss(nn.functional.normalize(pooled.float(), dim=-1), texts, chosen, scale)}
+    def pairs_at(step: int) -> Pairs:
+        places = distinct_sounds(batch_size, seed, step)
+        return Pairs([scenes[place] for place in places], lambda: head(sound_states(tower, pool_BMF[places]).mean(1)))
 
-    trained = {**_named("tower", tower), **_named("head", head), "scale": scale, "rows": text.rows}
     options = LoopOptions(steps=steps, learning_rate=1e-3, warmup_steps=100, weight_decay=0.0, seed=seed)
-    if Loop(trained, options, out_dir / "state").run(losses_at, print_log):
-        tower.save_pretrained(out_dir / "encoder")
-        text.save(out_dir / "clip")
+    trained = {**_named("tower", tower), **_named("head", head), "rows": text.rows}
+    train_contrastively(text, trained, pairs_at, options, out_dir / "state")
+    tower.save_pretrained(out_dir / "encoder")
+    text.save(out_dir / "clip")
     return tower
+
+
+def build_beats() -> BeatsModel:
+    """An untrained BEATs, 3 × 128 over patches of 16 frames and 16 bands."""
+    return BeatsModel(
+        BeatsSettings(
+            input_patch_size=16,
+            embed_dim=64,
+            conv_bias=False,
+            encoder_layers=3,
+            encoder_embed_dim=SOUND_WIDTH,
+            encoder_ffn_embed_dim=3 * SOUND_WIDTH,
+            encoder_attention_heads=4,
+            activation_fn="gelu",
+            layer_norm_first=False,
+            deep_norm=True,
+            conv_pos=32,
+            conv_pos_groups=16,
+            relative_position_embedding=True,
+            num_buckets=64,
+            max_distance=128,
+            gru_rel_pos=True,
+        )
+    )
+
+
+def pretrain_beats(out_dir: Path, clip_dir: Path, steps: int, batch_size: int, seed: int) -> BeatsModel:
+    """Train the BEATs and save it to `out_dir/encoder`."""
+    torch.manual_seed(seed)
+    text = TextTower(clip_dir)
+    model = build_beats()
+    head = nn.Linear(SOUND_WIDTH, text.width)
+    scenes, waves = sound_pool(seed + 1)
+    preprocess = BeatsPreprocessor(patch_frames=model.settings.input_patch_size, max_duration_s=2.0, who="beats")
+    pool_BFM = preprocess([Audio(wave_S.numpy(), audio.SAMPLING_RATE_HZ) for wave_S in waves])["fbank"]
+    tokens = model.settings.bands * pool_BFM.shape[1] // model.settings.input_patch_size
+    valid_BT = torch.ones(batch_size, tokens, dtype=torch.bool)
+
+    def pairs_at(step: int) -> Pairs:
+        places = distinct_sounds(batch_size, seed, step)
+        return Pairs([scenes[place] for place in places], lambda: head(model(pool_BFM[places], valid_BT).mean(1)))
+
+    options = LoopOptions(steps=steps, learning_rate=1e-3, warmup_steps=100, weight_decay=0.0, seed=seed)
+    train_contrastively(text, {**_named("model", model), **_named("head", head)}, pairs_at, options, out_dir / "state")
+    model.eval().save_pretrained(out_dir / "encoder")
+    return model
 
 
 def build_point_tower(joint_dim: int) -> Ulip2Model:
@@ -166,11 +251,10 @@ def build_point_tower(joint_dim: int) -> Ulip2Model:
 
 
 def pretrain_point_tower(out_dir: Path, clip_dir: Path, steps: int, batch_size: int, seed: int) -> Ulip2Model:
-    """Train the point tower and save it to `out_dir/encoder`."""
+    """Train the PointBERT and save it to `out_dir/encoder`."""
     torch.manual_seed(seed)
     text = TextTower(clip_dir)
-    model = build_point_tower(text.clip.config.projection_dim).train()
-    scale = nn.Parameter(torch.tensor(2.66))
+    model = build_point_tower(text.width).train()
     scenes = scenes_for("points")
 
     def batch(step: int) -> tuple[list[Scene], Tensor]:
@@ -180,17 +264,14 @@ def pretrain_point_tower(out_dir: Path, clip_dir: Path, steps: int, batch_size: 
         points_BN6[..., :3] += POINT_JITTER * torch.rand(batch_size, 1, 1) * torch.randn_like(points_BN6[..., :3])
         return chosen, points_BN6
 
-    def losses_at(step: int) -> dict[str, Tensor]:
+    def pairs_at(step: int) -> Pairs:
         chosen, points_BN6 = batch(step)
-        with torch.autocast("cpu", torch.bfloat16):
-            clouds = model.embed(points_BN6)
-            texts = text.embed(chosen, random.Random(f"{seed}/{step}"))
-        return {"infonce": contrastive_loss(clouds.float(), texts, chosen, scale)}
+        return Pairs(chosen, lambda: model.embed(points_BN6))
 
     options = LoopOptions(steps=steps, learning_rate=1e-3, warmup_steps=50, weight_decay=0.01, seed=seed)
-    if Loop({**_named("model", model), "scale": scale}, options, out_dir / "state").run(losses_at, print_log):
-        calibrate(model, [batch(steps + extra)[1] for extra in range(CALIBRATION_BATCHES)])
-        model.eval().save_pretrained(out_dir / "encoder")
+    train_contrastively(text, _named("model", model), pairs_at, options, out_dir / "state")
+    calibrate(model, [batch(steps + extra)[1] for extra in range(CALIBRATION_BATCHES)])
+    model.eval().save_pretrained(out_dir / "encoder")
     return model
 
 

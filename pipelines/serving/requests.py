@@ -57,6 +57,8 @@ def chat_request(body: ChatBody, config: StackConfig) -> Request:
         guidance=body.guidance,
         width_px=width_px,
         height_px=height_px,
+        frames=body.frames,
+        duration_s=body.duration_s,
     )
     return Request(conversation, options)
 

@@ -176,6 +176,8 @@ class ChatBody(Strict):
     steps: int | None = None
     guidance: float | None = None
     size: str | None = None
+    frames: int | None = None
+    duration_s: float | None = None
     # Accepted where they ask for what is done anyway.
     n: Literal[1] | None = None
     user: str | None = None

@@ -107,6 +107,18 @@ class Loop:
                 signal.signal(signal_number, handler)
         return self.step >= self.options.steps
 
+    def finish(
+        self, losses_at: Callable[[int], dict[str, Tensor]], on_log: Callable[[dict[str, float]], None] | None = None
+    ) -> None:
+        """Train until `options.steps`, as `run` does.
+
+        Raises:
+            KeyboardInterrupt: when stopped early, with the state saved.
+            TrainingError: as `run`.
+        """
+        if not self.run(losses_at, on_log):
+            raise KeyboardInterrupt(f"stopped at step {self.step} of {self.options.steps}")
+
     def _run(
         self, losses_at: Callable[[int], dict[str, Tensor]], on_log: Callable[[dict[str, float]], None] | None
     ) -> None:

@@ -8,6 +8,7 @@ Source: NExT-GPT (arXiv 2309.05519), sections 4 and 5.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from encoders.contract import Encoder
 from generators.contract import Generator
 from pipelines.backbone_stage import BackboneStage
 from pipelines.training.samples import Sample, Target
+
+ENCODED_AT_ONCE = 64  # media in one pass of an encoder
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,10 @@ def training_losses(
 ) -> dict[str, Tensor]:
     """Named scalar losses of a batch."""
     prompts = [stage.prompt(sample.conversation, learn_replies=True) for sample in samples]
-    features = [encoded_media(encoders, sample) for sample in samples]
-    cross_entropy, states = stage.backbone.training_states(prompts, stage.project(features))
+    features = encoded_media(encoders, samples)
+    cross_entropy, states = stage.backbone.training_states(
+        prompts, stage.project(features), [sample.forbidden for sample in samples]
+    )
     losses = {"reply": cross_entropy}
     targets = [target for sample in samples for target in sample.targets]
     for modality, states_NnH in states.items():
@@ -108,11 +113,29 @@ def conditioning_losses(
     return losses
 
 
-def encoded_media(encoders: Mapping[str, Encoder], sample: Sample) -> dict[str, Features]:
-    """Features of the user's media by modality."""
+def encoded_media(encoders: Mapping[str, Encoder], samples: Sequence[Sample]) -> list[dict[str, Features]]:
+    """Features of every sample's media by modality, those that users show; encoded side by side."""
+    shown = [media_by_modality(sample) for sample in samples]
+    features: list[dict[str, Features]] = [{} for _ in samples]
+    for modality, encoder in encoders.items():
+        media = [medium for given in shown for medium in given.get(modality, ())]
+        parts = [
+            encoder.encode(encoder.preprocess(media[first : first + ENCODED_AT_ONCE]))
+            for first in range(0, len(media), ENCODED_AT_ONCE)
+        ]
+        rows = iter(row for part in parts for row in zip(part.tokens, part.valid_mask, strict=True))
+        for given, own in zip(shown, features, strict=True):
+            if modality in given:
+                tokens, masks = zip(*itertools.islice(rows, len(given[modality])), strict=True)
+                own[modality] = Features(torch.stack(tokens), torch.stack(masks))
+    return features
+
+
+def media_by_modality(sample: Sample) -> dict[str, list[Any]]:
+    """The user's media, in order."""
     media: dict[str, list[Any]] = {}
     for message in sample.conversation:
         for part in message.parts if message.role != "assistant" else ():
             if modality_of(part) != "text":
                 media.setdefault(modality_of(part), []).append(part)
-    return {m: encoders[m].encode(encoders[m].preprocess(items)) for m, items in media.items()}
+    return media

@@ -14,7 +14,19 @@ from anygpt.errors import ConfigError, MediaError, RequestError
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
 from anygpt.requests import OUTPUT_MODALITIES
-from anygpt.world.dialogues import Depiction, Part, Turn, ask, compare, describe, dialogue, draw, draw_it, say
+from anygpt.world.dialogues import (
+    Depiction,
+    Part,
+    Turn,
+    ask,
+    compare,
+    convert,
+    describe,
+    dialogue,
+    make,
+    make_both,
+    say,
+)
 from anygpt.world.phrases import caption
 from anygpt.world.rendering import render
 
@@ -35,10 +47,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Sample:
-    """A conversation whose replies are learned, and the media of those replies in order."""
+    """A conversation whose replies are learned, and the media of those replies in order.
+
+    Attributes:
+        forbidden: modalities that this conversation's requests do not allow; its replies have none of them.
+    """
 
     conversation: tuple[Message, ...]
     targets: tuple[Target, ...]
+    forbidden: frozenset[str] = frozenset()
 
 
 class SampleSource(Protocol):
@@ -51,37 +68,57 @@ class SampleSource(Protocol):
 # objective → kinds of turn, and fewest and most turns of its dialogues in the world.
 WORLD_CURRICULA: Mapping[str, tuple[Mapping[Any, float] | None, tuple[int, int]]] = {
     "align-input": ({describe: 2.0, ask: 1.5, compare: 0.5}, (1, 1)),
-    "align-output": ({draw: 4.0, say: 0.5, draw_it: 0.5}, (1, 2)),
+    "align-output": ({make: 4.0, make_both: 0.5, say: 0.5, convert: 0.5}, (1, 2)),
     "instruct": (None, (1, 4)),
 }
 
+FORBIDDING_SHARE = 0.12
+
 
 class WorldSource:
-    """Fresh dialogues of the world, seen pairs only."""
+    """Fresh dialogues of the world, seen pairs only.
 
-    def __init__(self, objective: str) -> None:
+    Args:
+        objective: whose curriculum.
+        inputs, outputs: modalities that the stack perceives and makes.
+    """
+
+    def __init__(self, objective: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         self.kinds, self.turns = WORLD_CURRICULA[objective]
+        self.inputs, self.outputs = inputs, outputs
+        self.forbids = objective == "instruct"
 
     def batch(self, seed: int, step: int, size: int) -> list[Sample]:
         """See `SampleSource.batch`."""
         rng = random.Random(f"{seed}/{step}")
-        return [world_sample(dialogue(rng, turns=self.turns, kinds=self.kinds), rng) for _ in range(size)]
+        return [world_sample(self._dialogue(rng), rng, self._forbidden(rng)) for _ in range(size)]
+
+    def _forbidden(self, rng: random.Random) -> frozenset[str]:
+        """Usually nothing; now and then some modalities, so that a reply learns to end where its medium would stand."""
+        if not self.forbids or rng.random() >= FORBIDDING_SHARE:
+            return frozenset()
+        return frozenset(modality for modality in self.outputs if rng.random() < 0.6)
+
+    def _dialogue(self, rng: random.Random) -> list[Turn]:
+        return dialogue(rng, turns=self.turns, kinds=self.kinds, inputs=self.inputs, outputs=self.outputs)
 
 
-def world_sample(turns: Sequence[Turn], rng: random.Random) -> Sample:
-    """A dialogue with its depictions rendered."""
+def world_sample(turns: Sequence[Turn], rng: random.Random, forbidden: frozenset[str] = frozenset()) -> Sample:
+    """A dialogue with its depictions rendered; replies leave out what is forbidden."""
     messages, targets = [], []
     for turn in turns:
         messages.append(Message("user", [rendered(part, rng) for part in turn.user]))
         reply: list[Any] = []
         for part in turn.reply:
             if isinstance(part, Depiction):
+                if part.modality in forbidden:
+                    continue
                 targets.append(Target(part.modality, caption(part.scene), rendered(part, rng)))
                 reply.append(MediumRef(part.modality))
             else:
                 reply.append(part)
         messages.append(Message("assistant", reply))
-    return Sample(tuple(messages), tuple(targets))
+    return Sample(tuple(messages), tuple(targets), forbidden)
 
 
 def rendered(part: Part, rng: random.Random) -> Any:

@@ -95,8 +95,8 @@ def train(
     """
     out_dir = Path(out_dir)
     check_same_run(config, out_dir)
-    source = sample_source(config)
     stack_config = replace(load_stack_config(config.stack, config.stack_overrides), adapters=config.adapters)
+    source = sample_source(config, stack_config)
     stack = build_stack(in_float32(stack_config))
     parameters = OBJECTIVES[config.objective].parameters(stack.backbone)
     print(f"{config.objective}, to {out_dir}:\n{trainable_table(stack, parameters)}", file=sys.stderr)
@@ -154,9 +154,15 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def sample_source(config: TrainingConfig) -> SampleSource:
-    """The samples that a run learns from."""
-    return WorldSource(config.objective) if config.data == "world" else JsonLinesSource(Path(config.data))
+def sample_source(config: TrainingConfig, stack: StackConfig) -> SampleSource:
+    """The samples that a run learns from.
+
+    Raises:
+        ConfigError: if the data cannot be used.
+    """
+    if config.data == "world":
+        return WorldSource(config.objective, tuple(stack.encoders), tuple(stack.generators))
+    return JsonLinesSource(Path(config.data))
 
 
 def trainable_table(stack: Stack, parameters: dict[str, torch.nn.Parameter]) -> TrainableTable:

@@ -166,3 +166,18 @@ def test_config_defaults_are_checked():
 
 def test_weights_folder_is_not_touched(random_parts: Path, backbone):
     assert not list(random_parts.rglob("*.partial"))
+
+
+def test_forbidden_signal_tokens_get_no_probability_in_training(backbone):
+    """A reply that ends where its picture would stand is the likelier, the fewer groups compete with its end."""
+    words = [Message("user", "Draw."), Message("assistant", "A circle.")]
+    prompts = [backbone.prompts.build(words, learn_replies=True)] * 2
+    free, _ = backbone.training_states(prompts, [{}, {}])
+    one, _ = backbone.training_states(prompts, [{}, {}], [{"image"}, ()])
+    both, _ = backbone.training_states(prompts, [{}, {}], [{"image"}, {"image"}])
+    torch.testing.assert_close(one, (free + both) / 2)
+    assert both < free
+    whole = backbone.prompts.build(CONVERSATION, learn_replies=True)
+    given = [{"image": [torch.randn(3, backbone.hidden_size)]}]
+    assert backbone.training_states([whole], given, [{"audio"}])[0].isfinite()
+    assert backbone.training_states([whole], given, [{"image"}])[0].isinf()  # such a sample contradicts itself

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from anygpt.errors import CheckpointError, MediaError
 from encoders.contract import Encoder
+from tests.encoders.tiny_sounds import noise, silence, tone
 
 TOLERANCE = 1e-5
 
@@ -174,6 +175,23 @@ class EncoderContract:
             encoder.preprocess([*self.make_media(), medium])
         with pytest.raises(MediaError, match="expected at least one"):
             encoder.preprocess([])
+
+
+class AudioEncoderContract(EncoderContract):
+    """What every audio encoder must do besides: take clips of any length."""
+
+    def test_clips_of_any_length_have_finite_tokens(self, encoder: Encoder) -> None:
+        one_sample, empty, empty_at_another_rate = tone(1 / 16_000), silence(0.0), silence(0.0, rate_hz=44_100)
+        sounds = [one_sample, empty, empty_at_another_rate, noise(0.02), silence(0.5), noise(9.0, rate_hz=44_100)]
+        together = encoder.encode(encoder.preprocess(sounds))
+        assert together.tokens.isfinite().all()
+        tokens = together.valid_mask.sum(dim=1)
+        assert (tokens[:3] >= 1).all()
+        assert (tokens[:3] <= tokens[3]).all()
+        assert tokens[3] <= tokens[4] <= tokens[5] == encoder.num_tokens
+        alone = encoder.encode(encoder.preprocess([empty]))
+        assert torch.equal(alone.valid_mask[0], together.valid_mask[1])
+        torch.testing.assert_close(alone.tokens[0], together.tokens[1], atol=TOLERANCE, rtol=0)
 
 
 def _copy_with_weights(source: Path, target: Path) -> dict[str, torch.Tensor]:

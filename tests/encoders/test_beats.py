@@ -21,7 +21,7 @@ from encoders.beats import BeatsEncoder
 from encoders.beats_model import BeatsModel, BeatsSettings, relative_buckets
 from encoders.kaldi_fbank import frame_count, kaldi_fbank, mel_bank
 from encoders.state_dicts import parse_settings
-from tests.encoders.encoder_contract import EncoderContract
+from tests.encoders.encoder_contract import AudioEncoderContract
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 OFFICIAL = FIXTURES / "beats" / "checkpoint.pt"
@@ -56,7 +56,7 @@ def load_official(**options: Any) -> BeatsEncoder:
     return BeatsEncoder.from_config(BeatsEncoder.Config(pretrained=str(OFFICIAL), **options))
 
 
-class TestBeats(EncoderContract):
+class TestBeats(AudioEncoderContract):
     encoder_class = BeatsEncoder
     required_key = "encoder.layers.1.fc1.weight"
 
@@ -99,9 +99,10 @@ class TestBeats(EncoderContract):
         assert torch.equal(batch["fbank"], expected["fbank"])
         assert bool(encoder.encode(batch).valid_mask.all())
 
-    def test_a_sound_shorter_than_a_patch_gets_silence_after_it(self, encoder: BeatsEncoder) -> None:
-        short = chirp(0.03)
-        padded = Audio(np.pad(short.waveform, (0, 2800 - 480)), 16_000)
+    @pytest.mark.parametrize("samples", [0, 1, 399, 480])
+    def test_a_sound_shorter_than_a_patch_gets_silence_after_it(self, encoder: BeatsEncoder, samples: int) -> None:
+        short = Audio(chirp(0.03).waveform[:samples], 16_000)
+        padded = Audio(np.pad(short.waveform, (0, 2800 - samples)), 16_000)
         batch = encoder.preprocess([short])
         assert torch.equal(batch["fbank"], encoder.preprocess([padded])["fbank"])
         assert int(encoder.encode(batch).valid_mask.sum()) == 8
@@ -109,11 +110,6 @@ class TestBeats(EncoderContract):
     def test_silence_gives_finite_features(self, encoder: BeatsEncoder) -> None:
         features = encoder.encode(encoder.preprocess([Audio(np.zeros(8_000, np.float32), 16_000)]))
         assert bool(features.tokens.isfinite().all())
-
-    @pytest.mark.parametrize(("samples", "seconds"), [(0, "0"), (399, "0.0249375")])
-    def test_a_sound_shorter_than_a_frame_is_refused(self, encoder: BeatsEncoder, samples: int, seconds: str) -> None:
-        with pytest.raises(MediaError, match=rf"audio 1 lasts {seconds} s, expected at least 0\.025 s; give a longer"):
-            encoder.preprocess([chirp(0.5), Audio(np.zeros(samples, np.float32), 16_000)])
 
     def test_resampling_keeps_the_features(self, encoder: BeatsEncoder) -> None:
         first, second = encoder.preprocess([chirp(1.0), chirp(1.0, rate=48_000)])["fbank"]

@@ -24,7 +24,7 @@ from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.media.values import Audio
 from encoders import ENCODERS
 from encoders.clap import ClapEncoder
-from tests.encoders.encoder_contract import EncoderContract
+from tests.encoders.encoder_contract import AudioEncoderContract
 from tests.encoders.tiny_sounds import noise, silence, three_sounds, tone
 
 RATE_HZ = 16_000
@@ -52,7 +52,7 @@ TEXT = {
 }
 
 
-class ClapContract(EncoderContract):
+class ClapContract(AudioEncoderContract):
     """The contract over one of transformers' classes."""
 
     encoder_class = ClapEncoder

@@ -15,7 +15,7 @@ from encoders import ENCODERS
 from encoders.concat import ConcatEncoder
 from encoders.hubert import HubertEncoder
 from encoders.whisper import WhisperEncoder
-from tests.encoders.encoder_contract import EncoderContract
+from tests.encoders.encoder_contract import AudioEncoderContract
 from tests.encoders.test_beats import TestBeats as TinyBeats
 from tests.encoders.test_clap import TestClapAudioModel as TinyClap
 from tests.encoders.test_hubert import TestHubertModel as TinyHubert
@@ -35,7 +35,7 @@ def clap_section(folder: Path) -> dict[str, Any]:
     return {"name": "clap", "pretrained": str(folder / "clap"), "max_duration_s": 2.0}
 
 
-class TestWhisperAndHubert(EncoderContract):
+class TestWhisperAndHubert(AudioEncoderContract):
     encoder_class = ConcatEncoder
     required_key = "encoder.conv1.weight"
 
@@ -87,8 +87,8 @@ class TestWhisperAndHubert(EncoderContract):
         TinyBeats.save_checkpoint(tmp_path)
         beats = {"name": "beats", "pretrained": str(tmp_path), "max_duration_s": 2.0}
         encoder = ConcatEncoder.from_config(ConcatEncoder.Config(parts=[whisper_section(folder), beats]))
-        features = encoder.encode(encoder.preprocess(three_sounds()))
-        assert features.tokens.shape == (3, encoder.num_tokens, encoder.feature_dim)
+        features = encoder.encode(encoder.preprocess([*three_sounds(), silence(0.0)]))
+        assert features.tokens.shape == (4, encoder.num_tokens, encoder.feature_dim)
         assert features.valid_mask.any(dim=1).all()
 
     def test_empty_and_silent_clips_have_finite_tokens(self, encoder: ConcatEncoder) -> None:

@@ -16,7 +16,7 @@ from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.media.values import Audio
 from encoders import ENCODERS
 from encoders.hubert import HubertEncoder
-from tests.encoders.encoder_contract import EncoderContract
+from tests.encoders.encoder_contract import AudioEncoderContract
 from tests.encoders.tiny_sounds import noise, silence, three_sounds, tone
 
 SHAPE = {
@@ -35,7 +35,7 @@ SHAPE = {
 FRAME = 400
 
 
-class HubertContract(EncoderContract):
+class HubertContract(AudioEncoderContract):
     """The contract over one of transformers' classes."""
 
     encoder_class = HubertEncoder

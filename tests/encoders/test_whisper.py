@@ -22,7 +22,7 @@ from anygpt.media.values import Audio
 from encoders import ENCODERS
 from encoders.whisper import WhisperEncoder
 from encoders.whisper_front_end import log_mel_spectrogram
-from tests.encoders.encoder_contract import EncoderContract
+from tests.encoders.encoder_contract import AudioEncoderContract
 from tests.encoders.tiny_sounds import noise, silence, three_sounds, tone
 
 POSITIONS = 40  # 0.8 s
@@ -58,7 +58,7 @@ DIMS = whisper.ModelDimensions(
 )
 
 
-class WhisperContract(EncoderContract):
+class WhisperContract(AudioEncoderContract):
     """The contract over one of transformers' classes."""
 
     encoder_class = WhisperEncoder

@@ -13,6 +13,7 @@ from anygpt.config import StackConfig, save_config
 from anygpt.world.images import render_image
 from anygpt.world.scenes import Scene
 from pipelines.assistant import AnyGPT
+from tests.pipelines.every_modality import every_modality_config
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,28 @@ def stack_file(random_config: StackConfig, tmp_path_factory: pytest.TempPathFact
     path = tmp_path_factory.mktemp("stack") / "random.yaml"
     save_config(random_config, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def everything_config(random_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> StackConfig:
+    """An untrained stack of every modality."""
+    return every_modality_config(random_parts, tmp_path_factory.mktemp("every"))
+
+
+@pytest.fixture(scope="session")
+def everything_file(everything_config: StackConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its config as a YAML file."""
+    path = tmp_path_factory.mktemp("everything") / "everything.yaml"
+    save_config(everything_config, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def everything(everything_config: StackConfig) -> Iterator[AnyGPT]:
+    """An assistant over it."""
+    torch.manual_seed(0)
+    with AnyGPT.from_config(everything_config) as assistant:
+        yield assistant
 
 
 @pytest.fixture

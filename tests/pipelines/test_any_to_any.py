@@ -203,6 +203,8 @@ def test_run_failing_language_model_fails_the_request_and_the_next_one_is_answer
         (ask("x", sampling=SamplingOptions(modalities=("audio",))), "audio given, but this stack only produces: text"),
         (ask("x", sampling=IMAGE, steps=100_000), "steps: 100000 given, expected at most max_steps=200"),
         (ask("x", sampling=IMAGE, width_px=33), "width_px: 33 given, expected a multiple of 16"),
+        (ask("x", frames=4), "frames: 4 given for video, but this stack only produces: text, image"),
+        (ask("x", duration_s=2.5), "duration_s: 2.5 given for audio, but this stack only produces: text, image"),
     ],
 )
 def test_run_refuses_what_is_over_a_limit(model, request_, message):

@@ -22,7 +22,7 @@ from pipelines import cli
 from pipelines.assistant import AnyGPT
 
 COMMANDS = [
-    [], ["generate"], ["chat"], ["train"], ["pretrain"], ["eval"], ["eval", "matrix"],
+    [], ["generate"], ["chat"], ["train"], ["pretrain"], ["eval"], ["eval", "matrix"], ["plan"],
     ["world"], ["world", "draw"], ["world", "read"],
 ]  # fmt: skip
 
@@ -57,6 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("deep.yaml").write_text("[" * 5000, encoding="utf-8")
     Path("unknown.yaml").write_text("name: x\nencodres: {}\n", encoding="utf-8")
     Path("wrong.yaml").write_text("name: x\nlimits: {max_media: many}\n", encoding="utf-8")
+    Path("bare.yaml").write_text("name: bare", encoding="utf-8")
     Path("bundle").mkdir()
     return tmp_path
 
@@ -124,6 +125,11 @@ GENERATE = [
     (["x", "--guidance", "-0.5"], "guidance: -0.5 given"),
     (["x", "--steps", "0"], "steps: 0 given, expected at least 1"),
     (["x", "--steps", "-5"], "steps: -5 given"),
+    (["x", "--frames", "0"], "frames: 0 given, expected at least 1"),
+    (["x", "--frames", "1.5"], "--frames"),
+    (["x", "--duration", "0"], "duration_s: 0.0 given, expected a number above 0"),
+    (["x", "--duration", "nan"], "duration_s: nan given"),
+    (["x", "--duration", "long"], "--duration"),
     (["x", "--max-tokens", "0"], "max_tokens: 0 given, expected at least 1"),
     (["x", "--max-tokens", "1e9"], "--max-tokens"),
     (["x", "--modalities", ""], "modalities: '' given, expected some of text, image, audio, video"),
@@ -140,6 +146,11 @@ GENERATE = [
     (["x", "--image", "y" * 5000], "file name too long"),
     (["x", "--image", "star.png", "--image", "cut.png"], "image 'cut.png'"),
     (["x", "--image", "a\nb\x1b[2J.png"], "no such file"),
+    (["x", "--image", "star.png", "limits.image.max_side_px=63"], "64 x 64 pixels given, expected sides of at most 63"),
+    (
+        ["x", "--image", "star.png", "--config", "bare.yaml"],
+        "--image: 'star.png' given, but this stack only takes in: text",
+    ),
     (["x", "--out", "file"], "--out: 'file' given, but 'file' is a file; give a folder"),
     (["x", "--out", "file/below"], "but"),
     (["x", "--out", "z" * 300], "which is no path"),
@@ -228,10 +239,13 @@ def test_generate_refuses_requests_that_the_stack_cannot_answer(run, folder, loa
     check_refused(run("generate", *arguments), message, folder, before)
 
 
-def test_generate_holds_pictures_to_the_configured_limits(run, folder, stack_file):
+def test_generate_takes_larger_files_where_the_config_allows_them(run, folder, stack_file):
+    Image.new("RGB", (20_000, 1)).save("long.png")
     before = set(folder.rglob("*"))
-    ended = run("generate", "x", "--image", "star.png", "--config", stack_file, "limits.image.max_side_px=63")
-    check_refused(ended, "64 x 64 pixels given, expected sides of at most 63", folder, before)
+    arguments = ["generate", "x", "--image", "long.png", "--config", stack_file]
+    check_refused(run(*arguments), "20,000 x 1 pixels given, expected sides of at most 16,384", folder, before)
+    allowed = run(*arguments, "limits.image.max_side_px=20000", "encoders.image.name=nope")
+    check_refused(allowed, "no encoder is called 'nope'", folder, before)  # which is found out afterwards
 
 
 @pytest.mark.parametrize(
@@ -243,6 +257,8 @@ def test_generate_holds_pictures_to_the_configured_limits(run, folder, stack_fil
         (["eval", "nonsense"], "No such command"),
         (["chat", "Hello"], "override: 'Hello' given, expected key.path=value"),
         (["chat", "--seed", "-1"], "--seed"),
+        (["chat", "--frames", "0"], "frames: 0 given"),
+        (["chat", "--duration", "-1"], "duration_s: -1.0 given"),
         (["chat", "--temperature", "nan"], "temperature: nan given"),
         (["chat", "--modalities", "smell"], "modalities: 'smell' given"),
         (["chat", "--out", "file"], "--out: 'file' given, but 'file' is a file"),

@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
 
-from anygpt import AnyGPT, Audio, Video
-from anygpt.config import save_config
+from anygpt import Audio, Video
+from anygpt.errors import RequestError
 from anygpt.events import Done, Failed
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, modality_of
@@ -28,7 +26,7 @@ from pipelines.serving.schema import ChatBody, parse_body
 from pipelines.training.samples import JsonLinesSource
 from pipelines.training.trainer import load_training_config, train
 from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
-from tests.pipelines.every_modality import SIGNAL_TOKENS, every_modality_config
+from tests.pipelines.every_modality import SIGNAL_TOKENS
 
 STAR = Scene("star", "red")
 INPUTS = tuple(RENDERERS)
@@ -39,23 +37,8 @@ def shown(modality: str) -> Any:
     return render(STAR.in_modality(modality), modality)
 
 
-@pytest.fixture(scope="module")
-def everything(random_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyGPT]:
-    torch.manual_seed(0)
-    config = every_modality_config(random_parts, tmp_path_factory.mktemp("every"))
-    with AnyGPT.from_config(config) as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def config_file(everything: AnyGPT, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("config") / "everything.yaml"
-    save_config(everything.config, path)
-    return path
-
-
 @pytest.fixture
-def client(everything: AnyGPT) -> Iterator[TestClient]:
+def client(everything) -> Iterator[TestClient]:
     with TestClient(create_app(everything.pipeline, everything.config)) as client:
         yield client
 
@@ -85,6 +68,26 @@ def test_every_output_comes_and_its_seed_decides(everything, modality):
     assert not same(media[0], media[2])
 
 
+def test_frames_and_seconds_may_be_asked_for(everything):
+    video = everything.chat("Hello", modalities=["video"], frames=3).videos[0]
+    assert len(video.frames) == 3
+    sound = everything.chat("Hello", modalities=["audio"], duration_s=0.1).audios[0]
+    assert sound.duration_s == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": 65}, "frames: 65 given, expected at most max_frames=64"),
+        ({"duration_s": 60.5}, "duration_s: 60.5 given, expected at most max_duration_s=60"),
+    ],
+)
+@pytest.mark.parametrize("modalities", [None, ["video"], ["audio"]])
+def test_too_many_frames_or_seconds_are_refused_before_the_reply(everything, options, message, modalities):
+    with pytest.raises(RequestError, match=message):
+        everything.chat("Hello", modalities=modalities, **options)
+
+
 def test_all_inputs_in_one_message_and_replies_in_the_next(everything):
     reply = everything.chat([*map(shown, INPUTS), "What are these?"], modalities=["audio"])
     assert len(reply.audios) == 1
@@ -100,7 +103,7 @@ def test_requests_of_all_sorts_are_answered_side_by_side(everything):
 
 
 @pytest.mark.parametrize("modality", INPUTS)
-def test_generate_takes_files(config_file, modality, tmp_path, capsys, monkeypatch):
+def test_generate_takes_files(everything_file, modality, tmp_path, capsys, monkeypatch):
     file = tmp_path / f"file{KINDS[modality].suffix}"
     KINDS[modality].save(shown(modality), file)
     arguments = [
@@ -111,7 +114,7 @@ def test_generate_takes_files(config_file, modality, tmp_path, capsys, monkeypat
         "--modalities",
         "text",
         "-c",
-        str(config_file),
+        str(everything_file),
         "--json",
     ]
     monkeypatch.setattr("sys.argv", ["anygpt", *arguments])
@@ -122,8 +125,8 @@ def test_generate_takes_files(config_file, modality, tmp_path, capsys, monkeypat
 
 
 @pytest.mark.parametrize("modality", OUTPUTS)
-def test_generate_saves_media(config_file, modality, tmp_path, capsys, monkeypatch):
-    arguments = ["generate", "Hello", "--modalities", modality, "-c", str(config_file), "--out", str(tmp_path)]
+def test_generate_saves_media(everything_file, modality, tmp_path, capsys, monkeypatch):
+    arguments = ["generate", "Hello", "--modalities", modality, "-c", str(everything_file), "--out", str(tmp_path)]
     monkeypatch.setattr("sys.argv", ["anygpt", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -132,6 +135,18 @@ def test_generate_saves_media(config_file, modality, tmp_path, capsys, monkeypat
     path = tmp_path / f"reply-1{KINDS[modality].suffix}"
     assert captured.out == f"{path}\n"
     assert isinstance(KINDS[modality].load(path), KINDS[modality].value)
+
+
+def test_generate_makes_so_many_frames_and_seconds(everything_file, tmp_path, capsys, monkeypatch):
+    asked = {"video": ["--frames", "3"], "audio": ["--duration", "0.1"]}
+    for modality, option in asked.items():
+        arguments = ["generate", "Hello", "--modalities", modality, *option, "-c", str(everything_file)]
+        monkeypatch.setattr("sys.argv", ["anygpt", *arguments, "--out", str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0, capsys.readouterr().err
+    assert len(KINDS["video"].load(tmp_path / "reply-1.mp4").frames) == 3
+    assert KINDS["audio"].load(tmp_path / "reply-1.wav").duration_s == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("modality", INPUTS)
@@ -160,6 +175,17 @@ def test_http_gives_media_and_takes_them_back(client, modality):
     assert answer.status_code == 200, answer.text
 
 
+def test_http_makes_so_many_frames_and_seconds(client):
+    for modality, option in (("video", {"frames": 3}), ("audio", {"duration_s": 0.1})):
+        answer = client.post("/v1/chat/completions", json={**chat("Hello", [modality]), **option}).json()
+        (item,) = answer["choices"][0]["message"][WIRE_FORMS[modality].listed]
+        made = medium_from_json(item)
+        assert (len(made.frames) == 3) if modality == "video" else made.duration_s == pytest.approx(0.1)
+    too_many = client.post("/v1/chat/completions", json={**chat("Hello", ["video"]), "frames": 65})
+    assert too_many.status_code == 400
+    assert "frames: 65 given, expected at most max_frames=64" in too_many.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("modality", INPUTS)
 def test_http_refuses_broken_media_and_addresses(client, modality):
     kind = WIRE_FORMS[modality].type
@@ -185,7 +211,7 @@ def chat(content: Any, modalities: list[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("objective", ["align-input", "align-output", "instruct"])
-def test_every_modality_is_trained(config_file, objective, tmp_path):
+def test_every_modality_is_trained(everything_file, objective, tmp_path):
     lines = []
     for modality in INPUTS:
         KINDS[modality].save(shown(modality), tmp_path / f"in{KINDS[modality].suffix}")
@@ -197,7 +223,7 @@ def test_every_modality_is_trained(config_file, objective, tmp_path):
     data = tmp_path / "data.jsonl"
     data.write_text("\n".join(json.dumps({"conversation": turns}) for turns in lines))
     assert len(JsonLinesSource(data).records) == len(lines)
-    options = [f"stack={config_file}", f"data={data}", f"batch_size={len(lines)}", "loop.steps=2", "precision=fp32"]
+    options = [f"stack={everything_file}", f"data={data}", f"batch_size={len(lines)}", "loop.steps=2", "precision=fp32"]
     logged: list[dict[str, float]] = []
     config = load_training_config(f"training/{objective}", [*options, "loop.log_every=1"])
     assert train(config, tmp_path / "run", logged.append) is not None

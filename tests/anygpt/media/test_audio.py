@@ -216,7 +216,7 @@ def test_save_audio_refuses_names_that_are_not_wav(tmp_path: Path, monkeypatch, 
 
 def test_audio_limits_allow_a_song_of_ten_minutes() -> None:
     limits = AudioLimits()
-    assert limits.max_bytes >= 600 * 320_000 / 8
+    assert limits.max_bytes >= 600 * 48_000 * 2 * 3  # uncompressed, stereo, 24 bits
     assert limits.max_duration_s >= 600
     assert limits.max_samples >= 600 * 96_000
 

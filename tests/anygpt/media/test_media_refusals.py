@@ -33,6 +33,7 @@ from anygpt.media import (
 from tests.anygpt.media.test_audio import RATE_HZ, encoded_sound, float_wav, tone
 from tests.anygpt.media.test_points import edited_glb, mesh_file, numpy_file, random_cloud
 from tests.anygpt.media.test_video import encoded_video, fading
+from tests.peak_memory import peak_kib
 
 ROOT = Path(__file__).parents[3]
 LOADERS: dict[str, Callable] = {"audio": load_audio, "video": load_video, "points": load_points}
@@ -322,15 +323,13 @@ BOMBS = {
 
 def refuse_all_bombs() -> None:
     """Run in a process of its own: prints by how many KiB its memory grew at most."""
-    import resource
-
     for medium, source in (("audio", WAV), ("video", MP4), ("points", mesh_file(BOX, "glb"))):
         LOADERS[medium](source)  # imports
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     for case, (source, expected) in BOMBS.items():
         message = refusal(case.partition(":")[0], source)
         assert expected in message, (case, message)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    print(peak_kib() - before)
 
 
 def test_bombs_are_refused_in_little_memory() -> None:

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
 
 from anygpt.world.dialogues import (
-    DEFAULT_SCENE,
+    DEFAULT_COLOUR,
     GREETING,
     KINDS,
+    MAKEABLE,
     OUTSIDE,
+    SHOWABLE,
     Depiction,
     Part,
     Talk,
@@ -18,114 +21,150 @@ from anygpt.world.dialogues import (
     answer,
     ask,
     compare,
+    convert,
     describe,
     dialogue,
-    draw,
-    draw_it,
-    draw_two,
     edit,
     greet,
+    make,
+    make_both,
+    make_two,
     outside,
     say,
+    stated,
 )
 from anygpt.world.oracle import read_text
-from anygpt.world.phrases import caption
-from anygpt.world.scenes import ALL_SCENES, ATTRIBUTES, SEEN_SCENES, UNSEEN_PAIRS, UNSEEN_SCENES, Scene
+from anygpt.world.phrases import NOUNS, SIZE_WORDS, VERBS, canonical, caption
+from anygpt.world.scenes import CARRIED, DEFAULTS, UNSEEN_PAIRS, VALUES, Scene, scenes_for
 
-CAPTIONS = {caption(scene): scene for scene in ALL_SCENES}
-ANSWERS = {answer(attribute, scene) for scene in ALL_SCENES for attribute in ATTRIBUTES}
-DESCRIBED = re.compile(r" ?(Here is|Now there is|This is) (.*)\.")
+CAPTIONS = {modality: {caption(scene): scene for scene in scenes_for(modality)} for modality in CARRIED}
+STATED = {stated(attribute, value) for attribute, values in VALUES.items() for value in values}
+DESCRIBED = re.compile(r" ?(Here is|Listen to|Watch|Now there is|This is) (.*)\.")
+ANNOUNCED = {"image": "Here is", "audio": "Listen to", "video": "Watch"}
+ANSWER = re.compile(r"(?:It is|Yes, it is|No, it is) (.*)\.")
 VERDICT = re.compile(
     r"Yes, both are (\w+)\.|Yes, each is a (\w+)\.|No, the first is (a )?(\w+) and the second is (a )?(\w+)\."
 )
 
 
-def turns_of(kind: Callable[[Talk], None], count: int = 300, scenes: Sequence[Scene] = SEEN_SCENES) -> list[list[Turn]]:
+def turns_of(kind: Callable[[Talk], None], count: int = 200, **options: Any) -> list[list[Turn]]:
     """Dialogues of up to three turns of one kind."""
     rng = random.Random(kind.__name__)
-    return [dialogue(rng, scenes, turns=(1, 3), kinds={kind: 1.0}) for _ in range(count)]
+    return [dialogue(rng, turns=(1, 3), kinds={kind: 1.0}, **options) for _ in range(count)]
+
+
+def all_parts(turns: Iterable[Turn]) -> list[Part]:
+    return [part for turn in turns for part in (*turn.user, *turn.reply)]
 
 
 def texts(parts: Sequence[Part]) -> list[str]:
     return [part for part in parts if isinstance(part, str)]
 
 
-def depicted(parts: Sequence[Part]) -> list[Scene]:
-    return [part.scene for part in parts if isinstance(part, Depiction)]
+def depicted(parts: Sequence[Part]) -> list[Depiction]:
+    return [part for part in parts if isinstance(part, Depiction)]
 
 
-def said_scenes(text: str) -> set[tuple[str | None, str | None]]:
+def said_pairs(text: str) -> set[tuple[str | None, str | None]]:
     """(colour, shape) of every thing in a text; two things in a sentence have "and" between them."""
-    readings = [read_text(part) for part in re.split(r"\band\b|\.", text)]
+    readings = [read_text(part) for part in re.split(r"\band\b|\.", text.lower())]
     return {(reading.colour, reading.shape) for reading in readings}
 
 
 def is_canonical(text: str) -> bool:
     """True for the replies that the assistant has: a caption, an answer, a verdict, or what it says of itself."""
-    described = DESCRIBED.fullmatch(text)
-    if described:
-        return described[2] in CAPTIONS
-    return text in ANSWERS or text in (GREETING, OUTSIDE) or VERDICT.fullmatch(text) is not None
+    if described := DESCRIBED.fullmatch(text):
+        modality = next((modality for modality, words in ANNOUNCED.items() if words == described[1]), None)
+        return any(described[2] in CAPTIONS[possible] for possible in ([modality] if modality else CARRIED))
+    if answered := ANSWER.fullmatch(text):
+        return answered[1] in STATED
+    return text in (GREETING, OUTSIDE) or VERDICT.fullmatch(text) is not None
 
 
 @pytest.mark.parametrize("split", ["train", "held_out"])
-def test_replies_are_canonical(split):
-    rng = random.Random(0)
-    for _ in range(2000):
-        for turn in dialogue(rng, ALL_SCENES, split):
+def test_replies_are_canonical_and_media_are_what_the_words_before_them_say(split):
+    rng, made, began = random.Random(0), set(), set()
+    for _ in range(1000):
+        for turn in dialogue(rng, seen=False, split=split):
             assert texts(turn.reply)
             assert all(map(is_canonical, texts(turn.reply))), turn.reply
+            began |= {text.split()[0] for text in texts(turn.reply)}
+            for at, part in enumerate(turn.reply):
+                if isinstance(part, Depiction):
+                    words = turn.reply[at - 1].removeprefix(" " if at > 1 else "")
+                    assert words == f"{ANNOUNCED[part.modality]} {caption(part.scene)}."
+                    assert part.scene in scenes_for(part.modality)
+                    made.add(part.modality)
+    assert made == set(MAKEABLE)
+    assert began == {"Here", "Listen", "Watch", "Now", "This", "It", "Yes,", "No,", "I", "That"}
 
 
 def test_is_canonical_finds_what_is_not():
-    for text in ("Here is a big red star.", "It is big.", "This is a red star", "Yes.", "It is at the upper left."):
+    for text in (
+        "Here is a big red star.", "It is big.", "This is a red star", "Yes.", "It is at the upper left.",
+        "Here is a large red star moving up.", "Listen to a large red star at the top.", "No, it is not blue.",
+        "Watch a red star.",
+    ):  # fmt: skip
         assert not is_canonical(text)
 
 
-def test_dialogues_over_seen_scenes_hold_seen_pairs_in_every_part():
+def test_dialogues_of_seen_pairs_hold_no_other_in_any_part_of_any_modality():
     rng = random.Random(1)
-    pairs = set()
-    for _ in range(3000):
-        for part in (part for turn in dialogue(rng) for part in (*turn.user, *turn.reply)):
-            found = said_scenes(part) if isinstance(part, str) else {(part.scene.colour, part.scene.shape)}
-            assert not found & UNSEEN_PAIRS, part
-            pairs |= found
-    assert len({pair for pair in pairs if None not in pair}) == 20
+    shown, said = {modality: set() for modality in SHOWABLE}, set()
+    for _ in range(2000):
+        for part in all_parts(dialogue(rng)):
+            if isinstance(part, Depiction):
+                shown[part.modality].add((part.scene.colour, part.scene.shape))
+            else:
+                assert not said_pairs(part) & UNSEEN_PAIRS, part
+                said |= said_pairs(part)
+    assert not any(pairs & UNSEEN_PAIRS for pairs in shown.values())
+    assert {len(pairs) for pairs in shown.values()} == {20}  # all 24 but the unseen ones
+    assert len({pair for pair in said if None not in pair}) == 20
 
 
-def test_dialogues_over_all_scenes_hold_unseen_pairs_too():
+def test_dialogues_of_all_pairs_hold_unseen_ones_in_every_modality():
     rng = random.Random(2)
-    shown = [scene for _ in range(300) for turn in dialogue(rng, ALL_SCENES) for scene in depicted(turn.reply)]
-    assert any(scene in UNSEEN_SCENES for scene in shown)
+    media = [part for _ in range(400) for part in depicted(all_parts(dialogue(rng, seen=False)))]
+    assert {part.modality for part in media if not part.scene.seen} == set(SHOWABLE)
 
 
-def test_a_picture_in_a_reply_is_what_the_words_before_it_say():
-    rng = random.Random(3)
-    for _ in range(1000):
-        for turn in dialogue(rng):
-            for words, picture in zip(turn.reply, turn.reply[1:], strict=False):
-                if isinstance(picture, Depiction):
-                    assert DESCRIBED.fullmatch(words)[2] == caption(picture.scene)
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        (SHOWABLE, MAKEABLE),
+        (("image",), ("image",)),
+        (("audio", "points"), ("video", "image")),
+        (("points",), ("audio",)),
+        (("video",), ()),
+        ((), ("image", "audio")),
+        ((), ()),
+    ],
+)
+def test_inputs_and_outputs_are_all_that_comes_up(inputs, outputs):
+    rng, shown, made = random.Random(3), set(), set()
+    for _ in range(400):
+        for turn in dialogue(rng, inputs=inputs, outputs=outputs):
+            shown |= {part.modality for part in depicted(turn.user)}
+            made |= {part.modality for part in depicted(turn.reply)}
+            assert all(map(is_canonical, texts(turn.reply))), turn.reply
+            assert turn.user
+    assert (shown, made) == (set(inputs), set(outputs))
 
 
-def test_every_kind_of_turn_comes_up():
+def test_every_kind_of_turn_comes_up_and_adds_one():
     rng = random.Random(4)
-    kinds = set()
+    assert set(KINDS) == {make, make_two, make_both, say, describe, ask, edit, convert, compare, greet, outside}
     for kind in KINDS:
         talk = Talk(rng)
         kind(talk)
         assert len(talk.turns) == 1
-        assert talk.turns[0].user
-        kinds.add(kind.__name__)
-    assert kinds == {
-        kind.__name__ for kind in (draw, draw_two, say, describe, ask, edit, draw_it, compare, greet, outside)
-    }
 
 
 def test_dialogues_have_the_number_of_turns_that_is_asked_for():
     rng = random.Random(5)
-    assert {len(dialogue(rng)) for _ in range(200)} == {1, 2, 3, 4}
-    assert {len(dialogue(rng, turns=(2, 3))) for _ in range(200)} == {2, 3}
+    assert {len(dialogue(rng)) for _ in range(100)} == {1, 2, 3, 4}
+    assert {len(dialogue(rng, turns=(2, 3))) for _ in range(100)} == {2, 3}
 
 
 def test_dialogues_depend_on_the_seed_alone():
@@ -133,115 +172,239 @@ def test_dialogues_depend_on_the_seed_alone():
     assert first == again != other
 
 
-def test_user_messages_show_pictures_in_either_order():
+def test_user_messages_show_media_in_either_order_or_without_words():
     asked = [turn.user for turns in turns_of(describe) for turn in turns if depicted(turn.user)]
     assert {tuple(type(part) for part in user) for user in asked} == {(Depiction, str), (str, Depiction), (Depiction,)}
+    assert {medium.modality for user in asked for medium in depicted(user)} == set(SHOWABLE)
 
 
-# Kinds of turn
+# Making
 
 
-def test_draw_says_what_it_draws_and_fills_in_the_default():
-    for turns in turns_of(draw):
+def test_make_says_what_it_makes_and_fills_in_the_defaults():
+    unsaid = set()
+    for turns in turns_of(make, 400):
         for turn in turns:
-            (said,), (scene,) = turn.user, depicted(turn.reply)
-            reading = read_text(said)
-            assert reading.shape == scene.shape
-            assert reading.colour in (scene.colour, None)
-            if reading.colour is None:
-                assert scene.colour == DEFAULT_SCENE.colour
+            (said,), (medium,) = turn.user, depicted(turn.reply)
+            reading = read_text(canonical(said), medium.modality)
+            assert reading.shape == medium.scene.shape
+            for attribute in medium.scene.attributes:
+                value = medium.scene.value(attribute)
+                if reading.get(attribute) is None:
+                    assert value == DEFAULTS.get(attribute, DEFAULT_COLOUR), said
+                    unsaid.add(attribute)
+                else:
+                    assert reading.get(attribute) == value, said
+    assert unsaid == {"colour", "size", "position"}
 
 
-def test_draw_two_draws_both_in_order():
-    for turns in turns_of(draw_two):
+def test_make_two_makes_both_in_order():
+    for turns in turns_of(make_two, 100):
         for turn in turns:
             first, second = depicted(turn.reply)
+            words = ANNOUNCED[first.modality]
+            assert first.modality == second.modality
             assert turn.reply == (
-                f"Here is {caption(first)}.", Depiction(first), f" Here is {caption(second)}.", Depiction(second),
+                f"{words} {caption(first.scene)}.", first, f" {words} {caption(second.scene)}.", second,
             )  # fmt: skip
+            things = [read_text(part) for part in re.split(r"\band\b", turn.user[0].lower())]
+            assert [(thing.colour, thing.shape) for thing in things if thing.shape] == [
+                (medium.scene.colour, medium.scene.shape) for medium in (first, second)
+            ]
+
+
+def test_make_both_makes_two_media_of_one_scene_in_the_asked_order():
+    orders = set()
+    words = {word: modality for group in (NOUNS, VERBS) for modality in group for word in group[modality]}
+    named = re.compile(rf"\b({'|'.join(sorted(words, key=len, reverse=True))})\b")
+    for turns in turns_of(make_both, 300):
+        for turn in turns:
+            media = depicted(turn.reply)
+            if not media:  # there was nothing to make: it says a scene instead
+                continue
+            one, other = media
+            assert one.modality != other.modality
+            shared = [name for name in one.scene.attributes if name in other.scene.attributes]
+            assert {"shape", "colour", "size"} <= set(shared)
+            assert all(one.scene.value(name) == other.scene.value(name) for name in shared)
+            (said,) = texts(turn.user)
+            asked = [words[word] for word in named.findall(said.lower())]
+            assert asked[:2] == [one.modality, other.modality], said
+            orders.add((one.modality, other.modality))
+    assert len(orders) == 6
+
+
+def test_make_both_of_one_output_makes_two_of_it():
+    for turns in turns_of(make_both, 30, outputs=("audio",)):
+        assert all([medium.modality for medium in depicted(turn.reply)] == ["audio"] * 2 for turn in turns)
+
+
+# Words about what there is
 
 
 def test_say_answers_in_words_alone():
     for turns in turns_of(say):
         for turn in turns:
             (reply,) = turn.reply
-            scene = CAPTIONS[DESCRIBED.fullmatch(reply)[2]]
-            assert read_text(turn.user[0]).matches(scene, ("shape", "colour"))
+            described = DESCRIBED.fullmatch(reply)
+            assert described[1] == "Now there is"
+            said, told = read_text(canonical(turn.user[0]), "video"), read_text(described[2], "video")
+            assert said == told
 
 
-def test_describe_and_ask_are_about_the_newest_thing():
-    for kind in (describe, ask):
-        for turns in turns_of(kind):
-            scene = None
-            for turn in turns:
-                scene = (depicted(turn.user) or [scene])[-1]
-                (reply,) = turn.reply
-                right = {f"This is {caption(scene)}."} if kind is describe else {answer(a, scene) for a in ATTRIBUTES}
-                assert reply in right
-
-
-def test_edits_change_exactly_one_attribute_and_keep_pictures_pictures():
-    changed = set()
-    for turns in turns_of(edit, count=600):
-        scene = None
+def test_descriptions_are_of_the_newest_thing():
+    for turns in turns_of(describe):
+        newest = None
         for turn in turns:
-            before = (depicted(turn.user) or [scene])[-1]
-            (scene,) = depicted(turn.reply)
-            differences = [a for a in ATTRIBUTES if getattr(before, a) != getattr(scene, a)]
-            assert len(differences) == 1
-            changed |= set(differences)
-    assert changed == set(ATTRIBUTES)
+            shown = [caption(medium.scene) for medium in depicted(turn.user)]
+            newest = (shown or [newest])[-1]
+            assert turn.reply == (f"This is {newest}.",)
 
 
-def test_edits_of_words_stay_words():
-    rng = random.Random(8)
-    for _ in range(200):
-        talk = Talk(rng)
-        say(talk)
+def test_answers_are_of_the_newest_thing_and_yes_and_no_are_true():
+    verdicts = set()
+    for seen in (True, False):
+        rng = random.Random(8)
+        for _ in range(600):
+            talk = Talk(rng, seen=seen)
+            say(talk)
+            ask(talk)
+            turn, scene = talk.turns[1], talk.scene
+            assert [medium.scene for medium in depicted(turn.user)] in ([], [scene])
+            (reply,), (said,) = turn.reply, texts(turn.user)
+            (stating,) = ANSWER.fullmatch(reply).groups()
+            (attribute,) = (name for name in scene.attributes if stated(name, scene.value(name)) == stating)
+            assert reply.endswith(answer(attribute, scene).removeprefix("It "))
+            verdict = reply.split(",")[0] if "," in reply else None
+            if verdict:
+                asked = read_text(canonical(said.lower().replace("am i right", ""))).get(attribute)
+                assert (verdict == "Yes") == (asked == scene.value(attribute)), (said, reply)
+            verdicts.add((attribute, verdict))
+    assert verdicts == {(attribute, verdict) for attribute in VALUES for verdict in ("Yes", "No", None)}
+
+
+def test_answers_name_the_attribute():
+    scene = Scene("star", "blue", "small", "center", "up")
+    assert [answer(attribute, scene) for attribute in VALUES] == [
+        "It is a star.", "It is blue.", "It is small.", "It is at the center.", "It is moving up.",
+    ]  # fmt: skip
+    assert answer("motion", scene.changed("motion", "still")) == "It is still."
+
+
+# Changes
+
+
+def edits(**options: Any) -> list[tuple[Scene, str | None, Scene, Turn]]:
+    """What was there, its modality (None for words), what there is then, and the turn."""
+    rng, found = random.Random(9), []
+    for _ in range(600):
+        talk = Talk(rng, **options)
+        rng.choice((say, make) if talk.outputs else (say,))(talk)
+        before, medium = talk.scene, talk.medium
         edit(talk)
-        if not depicted(talk.turns[1].user):
-            assert not depicted(talk.turns[1].reply)
-            assert talk.turns[1].reply == (f"Now there is {caption(talk.scene)}.",)
+        for shown in depicted(talk.turns[1].user):
+            before, medium = shown.scene, shown.modality
+        found.append((before, medium, talk.scene, talk.turns[1]))
+    return found
 
 
-def test_draw_it_draws_the_scene_so_far_or_copies_a_picture():
-    rng = random.Random(9)
-    for _ in range(200):
+def test_edits_change_one_attribute_and_keep_the_medium():
+    changed: dict[str, set[str]] = {modality: set() for modality in CARRIED}
+    for before, medium, after, turn in edits():
+        media = depicted(turn.reply)
+        target = media[0].modality if media else None
+        kept = [name for name in VALUES if name in before.attributes and name in after.attributes]
+        different = [name for name in kept if before.value(name) != after.value(name)]
+        if medium in ("image", "points") and target == "video":  # set in motion
+            assert different == []
+            assert after.motion != "still"
+            assert after == before.changed("motion", after.motion).in_modality("video")
+            different = ["motion"]
+        else:
+            assert target == ("image" if medium == "points" else medium)
+        assert len(different) == 1
+        changed[medium or "text"] |= set(different)
+        if media:
+            assert media == [Depiction(after, target)]
+        else:
+            assert turn.reply == (f"Now there is {caption(after)}.",)
+    assert {modality: set(names) for modality, names in changed.items()} == {
+        modality: {*names, "motion"} for modality, names in CARRIED.items()
+    }
+
+
+def test_edits_say_what_they_change():
+    for before, _, after, turn in edits():
+        (said,) = texts(turn.user)
+        if (
+            before.size
+            and before.size != after.size
+            and not any(word in said.lower() for word in SIZE_WORDS[after.size])
+        ):
+            smaller = r"smaller|shrink|reduce|scale it down|too big|too large|decrease"
+            assert bool(re.search(smaller, said.lower())) == (after.size == "small"), said
+        for attribute in ("shape", "colour"):
+            assert read_text(said).get(attribute) in (None, getattr(after, attribute)), said
+            if getattr(before, attribute) != getattr(after, attribute):
+                assert read_text(said).get(attribute) == getattr(after, attribute), said
+
+
+@pytest.mark.parametrize("outputs", [(), ("image",), ("audio",), ("video", "audio")])
+def test_edits_are_seen_or_heard_in_what_they_give(outputs):
+    """A stack may perceive what it cannot make: an edit is of what the medium that it gives carries."""
+    for before, _, after, turn in edits(outputs=outputs):
+        if media := depicted(turn.reply):
+            (medium,) = media
+            assert medium.modality in outputs
+            assert medium.scene == after != before.in_modality(medium.modality)
+        else:
+            assert turn.reply == (f"Now there is {caption(after)}.",)
+
+
+def test_conversions_keep_what_both_carry_and_take_defaults_for_the_rest():
+    rng, pairs = random.Random(10), set()
+    for _ in range(800):
         talk = Talk(rng)
-        say(talk)
-        scene = talk.scene
-        draw_it(talk)
-        shown = depicted(talk.turns[1].user) or [scene]
-        assert depicted(talk.turns[1].reply) == shown
+        rng.choice((say, make))(talk)
+        before, source = talk.scene, talk.medium
+        convert(talk)
+        turn = talk.turns[1]
+        for shown in depicted(turn.user):
+            before, source = shown.scene, shown.modality
+        (medium,) = depicted(turn.reply)
+        for attribute in CARRIED[medium.modality]:
+            default = DEFAULTS.get(attribute)
+            assert medium.scene.value(attribute) == (getattr(before, attribute) or default)
+        assert (talk.scene, talk.medium) == (medium.scene, medium.modality)
+        pairs.add((source, medium.modality))
+    assert pairs == {(source, target) for source in (None, *SHOWABLE) for target in MAKEABLE}
+
+
+# Two media, and small talk
 
 
 def test_compare_tells_the_truth():
-    verdicts = set()
+    verdicts, modalities = set(), set()
     for turns in turns_of(compare):
         for turn in turns:
             first, second = depicted(turn.user)
             (reply,), (said,) = turn.reply, texts(turn.user)
             attribute = "colour" if re.search(r"colou?r", said.lower()) else "shape"
-            one, other = getattr(first, attribute), getattr(second, attribute)
+            one, other = getattr(first.scene, attribute), getattr(second.scene, attribute)
             assert reply.startswith("Yes" if one == other else "No")
-            named = re.findall(rf"\b({'|'.join(ATTRIBUTES[attribute])})\b", reply)
+            named = re.findall(rf"\b({'|'.join(VALUES[attribute])})\b", reply)
             assert named == ([one] if one == other else [one, other])
-            verdicts.add(reply[:2])
-    assert verdicts == {"Ye", "No"}
+            verdicts.add((attribute, reply[:2]))
+            modalities.add((first.modality, second.modality))
+    assert verdicts == {(attribute, said) for attribute in ("colour", "shape") for said in ("Ye", "No")}
+    assert len(modalities) == len(SHOWABLE) ** 2
 
 
 @pytest.mark.parametrize(("kind", "reply"), [(greet, GREETING), (outside, OUTSIDE)])
-def test_small_talk_leaves_the_scene_alone(kind, reply):
-    talk = Talk(random.Random(10))
-    draw(talk)
-    scene = talk.scene
+def test_small_talk_leaves_alone_what_is_talked_about(kind, reply):
+    talk = Talk(random.Random(11))
+    make(talk)
+    before = (talk.scene, talk.medium)
     kind(talk)
     assert talk.turns[1].reply == (reply,)
-    assert (talk.scene, talk.pictured) == (scene, True)
-
-
-def test_answers_name_the_attribute():
-    scene = Scene("star", "blue", "small", "center")
-    assert [answer(attribute, scene) for attribute in ATTRIBUTES] == [
-        "It is a star.", "It is blue.", "It is small.", "It is at the center.",
-    ]  # fmt: skip
+    assert (talk.scene, talk.medium) == before

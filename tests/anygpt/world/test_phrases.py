@@ -1,23 +1,28 @@
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import string
 
 import pytest
 
-from anygpt.world.compositions import COMPOSITIONS, all_compositions
+from anygpt.world.compositions import all_compositions
 from anygpt.world.oracle import read_text
 from anygpt.world.phrases import (
     CENTRE_PLACES,
     CLOSERS,
+    COMPOSITIONS,
     FAMILIES,
     HELD_OUT,
     MOTION_WAYS,
+    MOVE_WAYS,
+    NOUNS,
     OPENERS,
     ROW_WORDS,
     SIZE_WORDS,
     TRAIN,
+    VERBS,
     bare_wording,
     canonical,
     caption,
@@ -25,14 +30,33 @@ from anygpt.world.phrases import (
     paraphrase,
     place,
     request,
+    stated_value,
     templates,
     value_phrase,
     vary_manner,
     wording,
 )
-from anygpt.world.scenes import ALL_SCENES, ATTRIBUTES, MOTIONS, POSITIONS, Scene, scenes_for
+from anygpt.world.scenes import ALL_SCENES, ATTRIBUTES, MOTIONS, POSITIONS, VALUES, Scene, scenes_for
 
-SLOTS = {"draw": {"scene"}, "say": {"scene"}, **{f"edit_{attribute}": {"value"} for attribute in ATTRIBUTES}}
+# List of templates → the slots that each of them has, sorted; the others have none.
+SLOTS = {
+    **{part: ["scene"] for part in ("draw", "play", "film", "film_moving", "say")},
+    **{f"{part}_{attribute}": ["value"] for part in ("edit", "check") for attribute in VALUES},
+    "make_both": ["one", "other", "scene"],
+    "make_both_it": ["one", "other"],
+    "act_both": ["act", "act_too", "scene"],
+    "act_both_it": ["act", "act_too"],
+}
+
+
+def slots(template: str) -> list[str]:
+    """The slots of a template, sorted; a slot that comes twice is there twice."""
+    return sorted(name for _, name, _, _ in string.Formatter().parse(template) if name)
+
+
+def unfilled(part: str) -> dict[str, str]:
+    """Values that leave the slots of a list as they are."""
+    return {name: f"{{{name}}}" for name in SLOTS.get(part, [])}
 
 
 # Templates
@@ -48,38 +72,58 @@ def test_every_family_has_40_templates_for_training_and_10_held_out(family):
 def test_families_cover_all_lists():
     parts = [part for parts in FAMILIES.values() for part in parts]
     assert sorted(parts) == sorted(TRAIN) == sorted(HELD_OUT)
+    assert set(SLOTS) <= set(parts)
+    assert set(COMPOSITIONS) <= set(parts)
 
 
 def test_no_held_out_wording_arises_in_training_not_even_through_courtesies():
+    """Slots look alike, whatever stands in them: what is held out of one list must not be in another."""
+    courtesies = list(itertools.product(("", *map(wording, OPENERS)), ("", *CLOSERS)))
     listed = {
-        wording(f"{opener} {template} {closer}")
-        for part in TRAIN.values()
-        for template in part
-        for opener in ("", *OPENERS)
-        for closer in ("", *CLOSERS)
+        f"{opener} {said} {closer}".strip()
+        for said in {wording(template) for part in TRAIN.values() for template in part}
+        for opener, closer in courtesies
     }
-    assert not listed & {wording(template) for part in HELD_OUT.values() for template in part}
-    assert bare_wording("Please, draw {scene} for me.") == bare_wording("Draw {value}") == "draw slot"
-    held_out = {bare_wording(template) for part in HELD_OUT.values() for template in part}
-    slots = {"scene": "{scene}", "value": "{value}"}
+    held_out = {wording(template) for part in HELD_OUT.values() for template in part}
+    assert "please draw slot for me" in listed
+    assert not listed & held_out
+
+
+@pytest.mark.parametrize("part", COMPOSITIONS)
+def test_no_held_out_wording_is_composed(part):
+    held_out = {bare_wording(template) for templates in HELD_OUT.values() for template in templates}
     rng = random.Random(10)
-    for part in COMPOSITIONS:
-        assert not {bare_wording(request(part, "train", rng, **slots)) for _ in range(3000)} & held_out
+    assert not {bare_wording(request(part, "train", rng, **unfilled(part))) for _ in range(300)} & held_out
 
 
-def test_compositions_are_many_and_have_their_slots():
-    for part in COMPOSITIONS:
-        composed = {wording(template) for template in all_compositions(part)}
-        assert len(composed) > 40, part
-        fields = {name for template in all_compositions(part) for _, name, _, _ in string.Formatter().parse(template)}
-        assert fields - {None} == SLOTS.get(part, set())
+def test_what_is_held_out_is_composed_anew(monkeypatch):
+    """Of these two compositions, one is a held-out wording."""
+    assert "Film the thing." in HELD_OUT["film_it"]
+    monkeypatch.setitem(COMPOSITIONS, "film_it", ((("Film", "Animate"), ("the thing",), ("", "please")),))
+    rng = random.Random(14)
+    said = {bare_wording(request("film_it", "train", rng)) for _ in range(200)}
+    assert "animate the thing" in said
+    assert "film the thing" not in said
+
+
+def test_bare_wording_has_no_courtesies():
+    assert bare_wording("Please, draw {scene} for me.") == bare_wording("Draw {value}") == "draw slot"
+
+
+@pytest.mark.parametrize("part", COMPOSITIONS)
+def test_compositions_are_many_and_have_their_slots(part):
+    assert len(set(itertools.islice(all_compositions(COMPOSITIONS[part]), 5000))) > 40
+    for composition in COMPOSITIONS[part]:
+        choices = [{tuple(slots(words)) for words in alternatives} for alternatives in composition]
+        assert {tuple(sorted(itertools.chain(*chosen))) for chosen in itertools.product(*choices)} == {
+            tuple(SLOTS.get(part, ()))
+        }
 
 
 @pytest.mark.parametrize("part", TRAIN)
 def test_templates_have_their_slots_and_no_others(part):
     for template in (*TRAIN[part], *HELD_OUT[part]):
-        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-        assert fields == sorted(SLOTS.get(part, set())), template
+        assert slots(template) == SLOTS.get(part, []), template
         assert template == template.strip()
 
 
@@ -215,18 +259,36 @@ def test_place_is_canonical_or_one_of_its_ways(position):
         assert all(re.search(rf"\b{column}\b", phrase) for phrase in said)
 
 
-@pytest.mark.parametrize("attribute", ATTRIBUTES)
+@pytest.mark.parametrize("attribute", VALUES)
 def test_value_phrase_says_the_value(attribute):
     rng = random.Random(6)
-    for value in ATTRIBUTES[attribute]:
+    for value in VALUES[attribute]:
         said = {value_phrase(attribute, value, rng) for _ in range(200)}
         if attribute == "size":
             assert said == set(SIZE_WORDS[value])
+        elif attribute == "motion":
+            assert said == set(MOVE_WAYS[value])
         elif attribute == "position":
             assert any(phrase.startswith("to the ") for phrase in said)
             assert any(phrase.startswith(("at the ", "in the ")) for phrase in said)
         else:
             assert said == {value}
+
+
+@pytest.mark.parametrize("attribute", VALUES)
+def test_stated_value_means_the_value(attribute):
+    rng = random.Random(15)
+    for value in VALUES[attribute]:
+        said = {stated_value(attribute, value, rng) for _ in range(200)}
+        assert {read_text(canonical(f"It is {way}.")).get(attribute) for way in said} == {value}
+        assert len(said) > 1 or attribute in ("shape", "colour")
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_no_two_motions_are_told_in_the_same_words(motion):
+    others = {way for other in MOTIONS if other != motion for way in (*MOVE_WAYS[other], *MOTION_WAYS[other])}
+    assert not {*MOVE_WAYS[motion], *MOTION_WAYS[motion]} & others
+    assert all(re.search(rf"\b{motion}", way) for way in MOVE_WAYS[motion][:4]) or motion == "still"
 
 
 # Requests
@@ -244,6 +306,23 @@ def test_request_fills_slots_and_begins_with_a_capital():
         assert "at the top a red star" in said.lower()
         assert said[0].isupper()
         assert "{" not in said
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+@pytest.mark.parametrize("part", SLOTS)
+def test_request_fills_every_slot_of_every_list(part, split):
+    rng = random.Random(16)
+    values = {name: f"<{name}>" for name in SLOTS[part]}
+    for _ in range(60):
+        said = request(part, split, rng, **values)
+        assert all(said.lower().count(value) == 1 for value in values.values()), said
+        assert not re.search("[{}]", said)
+
+
+def test_media_have_names_and_deeds_of_their_own():
+    for words in (NOUNS, VERBS):
+        said = [word for modality in ("image", "audio", "video") for word in words[modality]]
+        assert len(set(said)) == len(said) == sum(map(len, words.values()))
 
 
 def test_vary_manner_keeps_every_word():

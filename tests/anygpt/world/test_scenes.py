@@ -16,6 +16,7 @@ from anygpt.world.scenes import (
     attributes_of,
     random_edit,
     scenes_for,
+    seen_scenes,
 )
 
 
@@ -70,6 +71,18 @@ def test_scenes_for_a_modality_are_every_combination_of_what_it_carries(modality
 
 def test_scenes_for_the_image_are_all_scenes():
     assert scenes_for("image") == ALL_SCENES
+    assert seen_scenes("image") == SEEN_SCENES
+    assert seen_scenes("image", seen=False) == UNSEEN_SCENES
+
+
+@pytest.mark.parametrize("modality", CARRIED)
+def test_seen_and_unseen_scenes_of_a_modality_share_no_pair_and_are_all_there_are(modality):
+    seen, unseen = seen_scenes(modality), seen_scenes(modality, seen=False)
+    assert {*seen, *unseen} == set(scenes_for(modality))
+    assert {(scene.colour, scene.shape) for scene in unseen} == UNSEEN_PAIRS
+    assert not {(scene.colour, scene.shape) for scene in seen} & UNSEEN_PAIRS
+    for attribute in attributes_of(modality):
+        assert {scene.value(attribute) for scene in seen} == set(VALUES[attribute])
 
 
 def test_an_unknown_modality_is_refused():

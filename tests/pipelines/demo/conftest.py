@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.pipelines.demo.visitor import Visitor
+
 INSTALLED = ("chromium", "chromium-browser", "google-chrome")
 HOW_TO_GET_ONE = "no browser: apt-get install chromium, or: playwright install chromium"
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-background-networking",
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),  # 3D without a GPU
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a microphone that beeps
+]
 
 
 def found_browser(playwright: Any) -> str | None:
@@ -36,6 +44,25 @@ def browser() -> Iterator[Any]:
         launched = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield launched
         launched.close()
+
+
+@pytest.fixture
+def meet(browser: Any, address: str) -> Iterator[Callable[[], Visitor]]:
+    """Lets people visit the page at the module's `address`."""
+    visitors: list[Visitor] = []
+
+    def visit() -> Visitor:
+        visitors.append(Visitor(browser, address))
+        return visitors[-1]
+
+    yield visit
+    for visitor in visitors:
+        visitor.context.close()
+
+
+@pytest.fixture
+def visitor(meet: Callable[[], Visitor]) -> Visitor:
+    return meet()
 
 
 @pytest.fixture(scope="session")

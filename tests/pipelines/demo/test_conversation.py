@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from anygpt.errors import StageError
 from anygpt.events import Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
 from anygpt.media import encode_png
+from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
+from anygpt.world.rendering import render
+from anygpt.world.scenes import Scene
+from pipelines.demo.backends import MediaReceived
 from pipelines.demo.conversation import Reply, Session
+from pipelines.demo.media import Attachment
+
+STAR = Scene("star", "red")
 
 
 def taken(folder: Path, *events: Event) -> Reply:
@@ -18,6 +25,13 @@ def taken(folder: Path, *events: Event) -> Reply:
     for event in events:
         reply.take(event, folder)
     return reply
+
+
+def shown_file(content: dict[str, Any], mime: str) -> Path:
+    """The file of what the chat shows."""
+    assert content.keys() == {"type", "file"}
+    assert content["file"]["mime_type"] == mime
+    return Path(content["file"]["path"])
 
 
 def said(text: str) -> dict[str, Any]:
@@ -31,7 +45,7 @@ def test_a_medium_takes_its_place_in_the_reply(tmp_path, picture):
     assert reply.content()[1] == said("picture 1: step 3 of 12")
     assert reply.message() == Message("assistant", ["Here: ", MediumRef("image"), "."])
     reply.take(MediaReady(0, 0, "image", picture), tmp_path)
-    assert Path(reply.content()[1]["path"]).read_bytes() == encode_png(picture)
+    assert shown_file(reply.content()[1], "image/png").read_bytes() == encode_png(picture)
     assert reply.message() == Message("assistant", ["Here: ", picture, "."])
 
 
@@ -59,9 +73,36 @@ def test_text_is_shown_as_it_is_written(tmp_path):
     assert taken(tmp_path, TextDelta(0, "  1 < 2 & <b>\n")).content() == [said("  1 &lt; 2 &amp; &lt;b&gt;\n")]
 
 
+@pytest.mark.parametrize("modality", ["audio", "video"])
+def test_sounds_and_videos_stand_between_the_texts(tmp_path, modality):
+    medium, kind = render(STAR.in_modality(modality), modality), KINDS[modality]
+    events = [TextDelta(0, "Here: "), MediaStarted(0, 0, modality), TextDelta(0, ".")]
+    reply = taken(tmp_path, *events, MediaReady(0, 0, modality, medium))
+    before, shown, after = reply.content()
+    assert (before, after) == (said("Here: "), said("."))
+    assert shown_file(shown, kind.mime).name == kind.word + kind.suffix
+    assert shown_file(shown, kind.mime).read_bytes() == kind.encode(medium)
+    assert reply.message().parts[1] is medium
+
+
+def test_a_received_file_is_shown_as_it_came(tmp_path, picture):
+    reply = taken(tmp_path, MediaStarted(0, 0, "video"), MediaReceived(0, 0, "video", picture, b"a file"))
+    assert shown_file(reply.content()[0], "video/mp4").read_bytes() == b"a file"
+
+
+def test_a_medium_that_cannot_be_written_costs_its_own_place(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    video = render(STAR.in_modality("video"), "video")
+    reply = taken(tmp_path, MediaStarted(0, 0, "video"), MediaReady(0, 0, "video", video), TextDelta(0, "There."))
+    reply.stop()
+    line = "⚠ video 1 cannot be shown: audio and video need the package 'av', which is missing; "
+    assert reply.content() == [said(line + "pip install 'anygpt[media]'"), said("There.")]
+    assert reply.message().parts == (video, "There.")
+
+
 def test_pictures_lie_in_places_that_nobody_can_guess(tmp_path, picture):
     events = [MediaStarted(0, 0, "image"), MediaReady(0, 0, "image", picture)]
-    one, other = (Path(taken(tmp_path, *events).content()[0]["path"]) for _ in range(2))
+    one, other = (shown_file(taken(tmp_path, *events).content()[0], "image/png") for _ in range(2))
     assert one != other
     assert len(one.parent.name) == 32
 
@@ -72,11 +113,11 @@ def test_pictures_lie_in_places_that_nobody_can_guess(tmp_path, picture):
 @pytest.fixture
 def session() -> Session:
     """One turn that is finished, and one that is running."""
-    session = Session()
-    session.ask(Message("user", "Hello"), []).reply.take(TextDelta(0, "Hi"), Path())
+    session = Session(busy=True)
+    for text in ("Hello", "More"):
+        session.begin().ask(text, [])
+    session.turns[0].reply.take(TextDelta(0, "Hi"), Path())
     session.turns[0].end(kept=True)
-    session.ask(Message("user", "More"), [])
-    session.busy = True
     return session
 
 
@@ -107,17 +148,19 @@ def test_a_failed_turn_is_shown_and_left_out_of_the_conversation(session):
     assert session.bubbles()[-1] == {"role": "assistant", "content": [said("⚠ no")]}
 
 
-def test_a_refused_message_leaves_the_conversation_as_it_was(session):
+def test_a_message_that_cannot_be_read_leaves_the_conversation_as_it_was(session):
     session.stop()
     before = session.conversation()
-    session.refuse("broken")
+    turn = session.begin("reading …")
+    assert session.bubbles()[-1] == {"role": "assistant", "content": [said("reading …")]}
+    turn.end(kept=False, note="⚠ broken")
     assert session.conversation() == before
     assert session.bubbles()[-1] == {"role": "assistant", "content": [said("⚠ broken")]}
 
 
 def test_asking_again_takes_the_last_question_without_its_reply(session):
     session.turns[-1].end(kept=True)
-    session.refuse("broken")
+    session.begin().end(kept=False, note="⚠ broken")
     again = session.ask_again()
     assert again is session.turns[-1]
     assert [turn.question for turn in session.turns] == [Message("user", "Hello"), Message("user", "More")]
@@ -125,7 +168,22 @@ def test_asking_again_takes_the_last_question_without_its_reply(session):
     assert Session().ask_again() is None
 
 
-def test_attached_files_are_shown_before_the_text():
+def test_attached_files_are_shown_before_the_text(picture):
     session = Session()
-    session.ask(Message("user", [Image.new("RGB", (2, 2)), "What?"]), ["/a/star.png"])
-    assert session.bubbles() == [{"role": "user", "content": [{"path": "/a/star.png"}, said("What?")]}]
+    session.begin("reading …").ask("What?", [Attachment("star.png", "image", picture, Path("/a/star.png"))])
+    file = {"type": "file", "file": {"path": "/a/star.png", "mime_type": "image/png"}}
+    assert session.bubbles() == [{"role": "user", "content": [file, said("What?")]}]
+    assert session.conversation() == [Message("user", [picture, "What?"])]
+
+
+def test_a_point_cloud_is_drawn_once_its_turn_is_at_rest():
+    cloud = render(STAR.in_modality("points"), "points")
+    session = Session()
+    turn = session.begin()
+    turn.ask("", [Attachment("star.obj", "points", cloud, Path("/a/point-cloud.ply"))])
+    session.rest()
+    assert session.bubbles() == [{"role": "user", "content": [said("star.obj")]}]
+    turn.end(kept=True)
+    session.rest()
+    (bubble,) = session.bubbles()
+    assert shown_file(bubble["content"][0], "model/ply") == Path("/a/point-cloud.ply")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,11 @@ import pytest
 from anygpt.errors import AnyGPTError, RequestError, StageError
 from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
 from anygpt.media import to_data_url
+from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
+from anygpt.world.rendering import render
+from anygpt.world.scenes import Scene
+from pipelines.demo.backends import MediaReceived
 from pipelines.demo.http_backend import HttpBackend
 
 WAIT_S = 30
@@ -131,7 +136,27 @@ def test_a_stream_becomes_events(service, picture):
 def test_a_picture_without_progress_has_a_place_as_well(service, picture):
     item = {"type": "image_url", "image_url": {"url": to_data_url(picture)}, "index": 0}
     service.pieces = [chunk(images=[item]), DONE]
-    assert [type(event) for event in stream(service)] == [MediaStarted, MediaReady, Done]
+    assert [type(event) for event in stream(service)] == [MediaStarted, MediaReceived, Done]
+
+
+def test_a_received_file_is_handed_on_as_it_came(service):
+    sent = KINDS["video"].encode(render(Scene("star", "red").in_modality("video"), "video"))
+    url = f"data:video/mp4;base64,{base64.b64encode(sent).decode()}"
+    service.pieces = [chunk(videos=[{"type": "video_url", "video_url": {"url": url}, "index": 0}]), DONE]
+    _, received, _ = stream(service)
+    assert isinstance(received, MediaReceived)
+    assert received.file == sent
+    assert len(received.medium.frames) == 8
+
+
+def test_a_received_medium_that_cannot_be_read_costs_its_own_place(service):
+    item = {"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,AAAA"}, "index": 0}
+    service.pieces = [chunk(audios=[item]), chunk(content="There."), DONE]
+    _, lost, text, _ = stream(service)
+    assert isinstance(lost, MediaFailed)
+    assert (lost.modality, lost.stage) == ("audio", "service")
+    assert "not audio that can be decoded" in lost.message
+    assert text == TextDelta(0, "There.")
 
 
 def test_text_arrives_whole_however_it_is_cut(service):

@@ -24,8 +24,8 @@ from anygpt.messages import Message
 from pipelines.assistant import AnyGPT
 from pipelines.demo.backends import LocalBackend
 from pipelines.demo.page import serve_page
+from tests.pipelines.demo.visitor import WAIT_MS, Visitor
 
-WAIT_MS = 30_000
 MANY_STEPS = 200
 
 
@@ -82,77 +82,6 @@ def scripted(browser: Any, scripted_page: tuple[str, ScriptedBackend]) -> Iterat
     visitor = Visitor(browser, url)
     yield visitor, backend
     visitor.context.close()
-
-
-class Visitor:
-    """One person at the page, in a browser context of their own."""
-
-    def __init__(self, browser: Any, address: str) -> None:
-        self.context = browser.new_context()
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        self.requests: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(address)
-        self.page.get_by_placeholder("Message").wait_for()
-
-    def allow(self, *modalities: str) -> None:
-        for name in ("text", "image"):
-            self.page.get_by_label(name, exact=True).set_checked(name in modalities)
-
-    def set(self, name: str, value: str) -> None:
-        self.page.get_by_label(name, exact=True).fill(value)
-
-    def attach(self, *files: Path) -> None:
-        self.page.get_by_test_id("file-upload").set_input_files([str(file) for file in files])
-
-    def wait_for_attachment(self) -> None:
-        self.page.locator(".thumbnails .thumbnail-item").first.wait_for()
-
-    def say(self, text: str) -> None:
-        self.page.get_by_placeholder("Message").fill(text)
-        self.page.keyboard.press("Enter")
-
-    def press(self, button: str) -> None:
-        self.page.get_by_role("button", name=button, exact=True).last.click()
-
-    def wait_until_idle(self, replies: int) -> None:
-        """Wait for as many replies, and for the last one's end."""
-        self.page.locator(".bot-row").nth(replies - 1).wait_for()
-        self.page.wait_for_function(
-            "() => [...document.querySelectorAll('button')].some(b => b.textContent.trim() == 'Retry' && !b.disabled)"
-        )
-
-    def wait_for_text(self, text: str) -> None:
-        self.page.locator(".bot-row").get_by_text(text).last.wait_for()
-
-    def texts(self, role: str) -> list[str]:
-        """The texts of a role, to the character."""
-        return [text.text_content() for text in self.page.locator(f".{role}-row .md").all()]
-
-    def pictures(self, role: str) -> list[bytes]:
-        """The files of the pictures in a role's bubbles."""
-        sources = [image.get_attribute("src") for image in self.page.locator(f".{role}-row img").all()]
-        return [self.page.request.get(source).body() for source in sources]
-
-
-@pytest.fixture
-def meet(browser: Any, address: str) -> Iterator[Callable[[], Visitor]]:
-    """Lets people visit the page."""
-    visitors: list[Visitor] = []
-
-    def visit() -> Visitor:
-        visitors.append(Visitor(browser, address))
-        return visitors[-1]
-
-    yield visit
-    for visitor in visitors:
-        visitor.context.close()
-
-
-@pytest.fixture
-def visitor(meet: Callable[[], Visitor]) -> Visitor:
-    return meet()
 
 
 @pytest.fixture
@@ -239,6 +168,13 @@ def test_a_broken_file_is_named_and_the_chat_goes_on(visitor, tmp_path):
     visitor.say("Hello")
     visitor.wait_until_idle(2)
     assert visitor.texts("user") == ["Hello"]
+
+
+def test_only_what_the_stack_makes_may_be_allowed_and_set(visitor):
+    assert visitor.allowed() == ["text", "image"]
+    labels = ("Steps", "Guidance", "Frames", "Seconds")
+    assert [visitor.page.get_by_label(label, exact=True).count() for label in labels] == [1, 1, 0, 0]
+    assert visitor.page.get_by_label("Record audio").count() == 0
 
 
 def test_impossible_settings_are_refused_in_the_chat(visitor):
@@ -342,6 +278,25 @@ def test_a_page_leaves_nothing_behind(free_port):
     assert not folder.exists()
     assert set(threading.enumerate()) <= threads
     assert dict(os.environ) == environment
+
+
+def test_closing_the_page_cancels_a_reply_at_once(browser, free_port, capfd):
+    threads, backend = set(threading.enumerate()), ScriptedBackend()
+    with serve_page(backend, port=free_port()) as url:
+        visitor = Visitor(browser, url)
+        visitor.say("wait")
+        visitor.wait_for_text("picture 1: step 3 of 12")
+    assert backend.cancelled == ["wait"]
+    assert set(threading.enumerate()) <= threads
+    assert "Traceback" not in capfd.readouterr().err
+    visitor.context.close()
+
+
+def test_a_stack_of_text_alone_has_a_page(free_port):
+    backend = ScriptedBackend()
+    backend.input_modalities = backend.output_modalities = ()
+    with serve_page(backend, port=free_port()) as url, urllib.request.urlopen(url, timeout=60) as page:
+        assert page.status == 200
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch, free_port):

@@ -13,19 +13,20 @@ from PIL import Image
 from anygpt.errors import RequestError
 from anygpt.events import Usage
 from anygpt.messages import Message
-from anygpt.world.dialogues import answer
+from anygpt.world.dialogues import MAKEABLE, SHOWABLE, answer
 from anygpt.world.images import render_image
-from anygpt.world.oracle import Reading
+from anygpt.world.oracle import READERS, Reading
 from anygpt.world.phrases import caption
-from anygpt.world.scenes import ATTRIBUTES, Scene
+from anygpt.world.rendering import render
+from anygpt.world.scenes import CARRIED, VALUES, Scene
 from pipelines.assistant import Reply
 from pipelines.evaluation import matrix
 from pipelines.evaluation.matrix import Report, Score, cell_name, read_reply, run_matrix, run_trials, write_report
 from pipelines.evaluation.picture import draw_matrix
-from pipelines.evaluation.trials import CELLS, EXTRAS, Trial, make_trials
+from pipelines.evaluation.trials import CELLS, QUESTIONS, Trial, make_trials
 
-NAMES = [cell_name(*cell) for cell in CELLS] + list(EXTRAS)
-TRIALS = 8
+NAMES = [cell_name(*cell) for cell in CELLS] + [f"questions about {source}" for source in QUESTIONS]
+TRIALS = 6
 ANY_SCENE = Scene("circle", "red", "large", "center")
 
 
@@ -41,7 +42,7 @@ class Oracle:
         self.wanted = wanted
         self.trials: list[Trial] = []
         self.config = SimpleNamespace(name="oracle")
-        self.executor = SimpleNamespace(input_modalities=("image",), output_modalities=("image",))
+        self.executor = SimpleNamespace(input_modalities=SHOWABLE, output_modalities=MAKEABLE)
         self.seeds: list[int] = []
 
     def chat_batch(self, messages: Any, *, histories: Any, seeds: Any) -> list[Reply]:
@@ -55,13 +56,16 @@ class Oracle:
         if len(asked) < len(trial.messages):
             return reply_of("Now.", conversation=conversation)
         values = self.wanted(trial.expected)
-        scene = ANY_SCENE
-        for attribute, value in values.items():
-            scene = scene.changed(attribute, value)
-        if trial.output == "image":
-            return reply_of("Here.", render_image(scene), conversation=conversation)
-        said = caption(scene) if len(values) == 4 else " ".join(answer(attribute, scene) for attribute in values)
+        scene = Scene(**{"shape": "circle", "colour": "red", "size": None, "position": None, **values})
+        if trial.output != "text":
+            medium = render(scene.in_modality(trial.output), trial.output)
+            return reply_of("Here.", medium, conversation=conversation)
+        said = answer(*values, scene) if len(values) == 1 else caption(scene)
         return reply_of(said, conversation=conversation)
+
+
+def asked_for(output: str, about: str = "text") -> Trial:
+    return Trial((("Now?",),), output, {"colour": "red"}, about)
 
 
 def right(expected: Mapping[str, str]) -> Mapping[str, str]:
@@ -70,32 +74,54 @@ def right(expected: Mapping[str, str]) -> Mapping[str, str]:
 
 def wrong(expected: Mapping[str, str]) -> Mapping[str, str]:
     """Another value for everything."""
-    return {name: next(v for v in ATTRIBUTES[name] if v != value) for name, value in expected.items()}
+    return {name: next(v for v in VALUES[name] if v != value) for name, value in expected.items()}
 
 
 def wrong_in_size(expected: Mapping[str, str]) -> Mapping[str, str]:
     return {name: wrong(expected)[name] if name == "size" else value for name, value in expected.items()}
 
 
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
+def measured(model: Oracle, **options: Any) -> Report:
     """Run the matrix on an assistant that is told of every trial."""
 
-    def run(model: Oracle, **options: Any) -> Report:
-        def noted(*arguments: Any) -> list[Trial]:
-            made = make_trials(*arguments)
-            model.trials += made
-            return made
+    def noted(*arguments: Any) -> list[Trial]:
+        model.trials = make_trials(*arguments)
+        return model.trials
 
-        with monkeypatch.context() as patched:
-            patched.setattr(matrix, "make_trials", noted)
-            return run_matrix(model, **{"trials": TRIALS, **options})
-
-    return run
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(matrix, "make_trials", noted)
+        return run_matrix(model, **{"trials": TRIALS, **options})
 
 
-def test_matrix_scores_a_perfect_assistant_1(measured):
-    report = measured(Oracle(right))
+def pictures_alone(wanted: Callable[[Mapping[str, str]], Mapping[str, str]]) -> Oracle:
+    """An assistant that sees and draws, and no more: its matrix has four cells."""
+    model = Oracle(wanted)
+    model.executor = SimpleNamespace(input_modalities=("image",), output_modalities=("image",))
+    return model
+
+
+@pytest.fixture(scope="module")
+def perfect() -> Report:
+    return measured(Oracle(right))
+
+
+@pytest.fixture(scope="module")
+def hopeless() -> Report:
+    return measured(Oracle(wrong))
+
+
+@pytest.fixture(scope="module")
+def nearly() -> Report:
+    """Of an assistant that is wrong in sizes alone."""
+    return measured(Oracle(wrong_in_size))
+
+
+def test_matrix_has_20_cells_and_questions_about_every_input():
+    assert len(NAMES) == 20 + 4
+
+
+def test_matrix_scores_a_perfect_assistant_1(perfect):
+    report = perfect
     assert list(report.seen) == list(report.unseen) == NAMES
     for score in (*report.seen.values(), *report.unseen.values()):
         assert (score.trials, score.passed, score.rate, score.failures) == (TRIALS, TRIALS, 1.0, [])
@@ -103,8 +129,8 @@ def test_matrix_scores_a_perfect_assistant_1(measured):
     assert report.mean() == report.mean(unseen=True) == 1.0
 
 
-def test_matrix_scores_a_wrong_assistant_0(measured):
-    report = measured(Oracle(wrong))
+def test_matrix_scores_a_wrong_assistant_0(hopeless):
+    report = hopeless
     for score in (*report.seen.values(), *report.unseen.values()):
         assert (score.trials, score.passed, score.rate) == (TRIALS, 0, 0.0)
         assert all(good == 0 < asked for good, asked in score.attributes.values())
@@ -112,38 +138,45 @@ def test_matrix_scores_a_wrong_assistant_0(measured):
     assert report.mean() == report.mean(unseen=True) == 0.0
 
 
-def test_matrix_one_wrong_attribute_fails_the_trial_and_is_counted_alone(measured):
-    report = measured(Oracle(wrong_in_size))
-    score = report.seen["image→text"]
-    assert score.rate == 0.0
-    assert score.attributes == {
-        "shape": (TRIALS, TRIALS), "colour": (TRIALS, TRIALS), "size": (0, TRIALS), "position": (TRIALS, TRIALS),
-    }  # fmt: skip
-    questions = report.seen["questions about a picture"]
-    good, asked = questions.attributes["size"]
-    assert (good, questions.passed) == (0, TRIALS - asked)
-    assert 0 < asked < TRIALS
+@pytest.mark.parametrize(("source", "target"), CELLS)
+def test_matrix_one_wrong_attribute_fails_the_trial_and_is_counted_alone(nearly, source, target):
+    """A cloud has no size, so nothing is wrong in what comes from one."""
+    for score in (nearly.seen[cell_name(source, target)], nearly.unseen[cell_name(source, target)]):
+        right_in_size, asked_for_size = score.attributes.get("size", (0, 0))
+        assert right_in_size == 0
+        assert score.passed == TRIALS - asked_for_size
+        assert all(good == asked for name, (good, asked) in score.attributes.items() if name != "size")
+        if (source, target) != ("text", "text"):
+            shared = [name for name in CARRIED[source] if name in CARRIED[target]]
+            assert {name: asked for name, (_, asked) in score.attributes.items()} == dict.fromkeys(shared, TRIALS)
 
 
-def test_matrix_counts_the_same_trials_for_the_same_seed_alone(measured):
-    failures = [measured(Oracle(wrong), seed=seed).seen["image→image"].failures for seed in (0, 0, 1)]
+def test_matrix_counts_the_same_trials_for_the_same_seed_alone():
+    failures = [measured(pictures_alone(wrong), seed=seed, trials=2).seen["image→image"].failures for seed in (0, 0, 1)]
     assert failures[0] == failures[1] != failures[2]
 
 
-def test_matrix_batches_have_seeds_of_their_own(measured):
-    model = Oracle(right)
+def test_matrix_batches_have_seeds_of_their_own():
+    model = pictures_alone(right)
     measured(model, trials=20)
     assert sorted(set(model.seeds)) == list(range(20))  # more than one batch holds
 
 
-def test_matrix_leaves_out_what_the_stack_cannot_do(measured):
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "names"),
+    [
+        ((), (), ["text→text"]),
+        ((), ("image",), ["text→text", "text→image"]),
+        (("image",), (), ["text→text", "image→text", "questions about image"]),
+        (("points",), ("audio",), ["text→text", "text→audio", "points→text", "points→audio", "questions about points"]),
+    ],
+)
+def test_matrix_leaves_out_what_the_stack_cannot_do(inputs, outputs, names):
     model = Oracle(right)
-    model.executor.input_modalities = ()
-    report = measured(model)
-    assert list(report.seen) == ["text→text", "text→image"]
+    model.executor = SimpleNamespace(input_modalities=inputs, output_modalities=outputs)
+    report = measured(model, trials=2)
+    assert list(report.seen) == list(report.unseen) == names
     assert report.mean() == 1.0
-    model.executor.output_modalities = ()
-    assert list(measured(model).seen) == ["text→text"]
 
 
 @pytest.mark.parametrize("trials", [0, -1])
@@ -164,13 +197,35 @@ def test_matrix_needs_a_trial(trials):
     ids=["nothing", "words", "two pictures", "black", "noise"],
 )
 def test_replies_without_exactly_one_readable_picture_read_as_nothing(parts):
-    assert read_reply(reply_of(*parts), "image") == Reading()
+    assert read_reply(reply_of(*parts), asked_for("image")) == Reading()
 
 
-def test_replies_are_read_in_the_modality_that_is_asked_for():
-    both = reply_of("a small blue star at the top", render_image(ANY_SCENE))
-    assert read_reply(both, "text").matches(Scene("star", "blue", "small", "top"))
-    assert read_reply(both, "image").matches(ANY_SCENE)
+@pytest.mark.parametrize("modality", MAKEABLE)
+def test_replies_are_read_in_the_modality_that_is_asked_for(modality):
+    scene = ANY_SCENE.in_modality(modality)
+    both = reply_of("a small blue star at the top", render(scene, modality))
+    assert read_reply(both, asked_for("text")).matches(Scene("star", "blue", "small", "top"))
+    assert read_reply(both, asked_for(modality)).matches(scene)
+    for other in MAKEABLE:
+        assert other == modality or read_reply(both, asked_for(other)) == Reading()
+
+
+@pytest.mark.parametrize("modality", MAKEABLE)
+def test_replies_with_two_media_of_any_kinds_read_as_nothing(modality):
+    medium = render(ANY_SCENE.in_modality(modality), modality)
+    for other in MAKEABLE:
+        two = reply_of(medium, render(ANY_SCENE.in_modality(other), other))
+        assert read_reply(two, asked_for(modality)) == Reading()
+
+
+def test_every_medium_has_a_reader():
+    assert set(READERS) == set(SHOWABLE)
+
+
+@pytest.mark.parametrize(("about", "motion"), [("video", "still"), ("audio", "still"), ("image", None), ("text", None)])
+def test_replies_that_name_no_motion_mean_still_where_something_could_move(about, motion):
+    assert read_reply(reply_of("a small blue star"), asked_for("text", about)).motion == motion
+    assert read_reply(reply_of("a small blue star moving up"), asked_for("text", about)).motion == "up"
 
 
 def test_trials_hold_their_conversations_with_the_models_own_replies():
@@ -200,19 +255,19 @@ def test_score_failures_say_what_went_wrong():
     ]
 
 
-def test_report_table_shows_rates_and_wrong_attributes(measured):
-    lines = str(measured(Oracle(wrong_in_size))).splitlines()
+def test_report_table_shows_rates_and_wrong_attributes(perfect, nearly):
+    lines = str(nearly).splitlines()
     assert lines[0].split() == ["seen", "unseen", "wrong", "attributes", "(seen;", "unseen)"]
     row = next(line for line in lines if line.startswith("image→text"))
     assert row.split()[1:] == ["0.00", "0.00", "size", f"{TRIALS}/{TRIALS};", "size", f"{TRIALS}/{TRIALS}"]
     assert len(lines) == len(NAMES) + 3
     assert lines[-2].split()[:4] == ["mean", "of", "the", "cells"]
     assert lines[-1] == f"stack oracle, {TRIALS} trials a cell, held_out phrasing, seed 0"
-    assert "none; none" in str(measured(Oracle(right)))
+    assert str(perfect).count("none; none") == len(NAMES)
 
 
-def test_report_is_written_as_json_and_picture(measured, tmp_path):
-    report = measured(Oracle(wrong_in_size))
+def test_report_is_written_as_json_and_picture(nearly, tmp_path):
+    report = nearly
     write_report(report, tmp_path / "new" / "folder")
     values = json.loads((tmp_path / "new" / "folder" / "matrix.json").read_text(encoding="utf-8"))
     assert set(values) == {"stack", "trials", "seed", "phrasing", "seen", "unseen", "mean_seen", "mean_unseen"}
@@ -235,7 +290,7 @@ def test_matrix_picture_is_greener_where_rates_are_higher():
     assert bad == (255, 255, 255)
 
 
-def test_matrix_runs_on_the_real_stack(model):
-    report = run_matrix(model, trials=1)
+def test_matrix_runs_on_a_real_stack_of_every_modality(everything):
+    report = run_matrix(everything, trials=1)
     assert list(report.seen) == NAMES
     assert all(score.trials == 1 for score in (*report.seen.values(), *report.unseen.values()))

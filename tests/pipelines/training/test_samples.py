@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,22 @@ import pytest
 from PIL import Image
 
 from anygpt.errors import ConfigError
-from anygpt.messages import MediumRef, Message
-from anygpt.world.dialogues import dialogue
+from anygpt.media.values import Audio, PointCloud, Video
+from anygpt.messages import MediumRef, Message, modality_of
+from anygpt.world.dialogues import ANNOUNCED, MAKEABLE, SHOWABLE, dialogue
 from anygpt.world.images import render_image
-from anygpt.world.oracle import read_image, read_text
-from anygpt.world.scenes import UNSEEN_PAIRS, Scene
+from anygpt.world.oracle import READERS, read_image, read_text
+from anygpt.world.scenes import CARRIED, UNSEEN_PAIRS, Scene
 from pipelines.training.samples import WORLD_CURRICULA, JsonLinesSource, Sample, WorldSource, world_sample
+from pipelines.training.trainer import TrainingConfig, sample_source
+
+# Media as bytes, to be compared.
+CONTENT: dict[type, Callable[[Any], bytes]] = {
+    Image.Image: lambda picture: picture.tobytes(),
+    Audio: lambda sound: sound.waveform.tobytes(),
+    Video: lambda video: video.frames.tobytes(),
+    PointCloud: lambda cloud: cloud.xyz.tobytes(),
+}
 
 # The world
 
@@ -29,14 +41,14 @@ def dialogues(objective: str, count: int) -> list[list[Any]]:
 
 def said_pairs(text: str) -> set[tuple[str | None, str | None]]:
     """(colour, shape) of every thing that a text names; a sentence with two things holds "and" between them."""
-    readings = [read_text(part) for part in re.split(r"\band\b|\.", text)]
+    readings = [read_text(part) for part in re.split(r"\band\b|\.", text.lower())]
     return {(reading.colour, reading.shape) for reading in readings}
 
 
 @pytest.mark.parametrize("objective", WORLD_CURRICULA)
 def test_world_dialogues_hold_seen_pairs_only_in_every_part(objective):
     pairs = set()
-    for turns in dialogues(objective, 3000):
+    for turns in dialogues(objective, 1500):
         for part in (part for turn in turns for part in (*turn.user, *turn.reply)):
             said = said_pairs(part) if isinstance(part, str) else {(part.scene.colour, part.scene.shape)}
             assert not said & UNSEEN_PAIRS, part
@@ -49,23 +61,49 @@ def test_said_pairs_finds_what_is_forbidden():
     assert not said_pairs("a cyan star and a red circle") & UNSEEN_PAIRS
 
 
+def modalities(sample: Sample, role: str) -> set[str]:
+    """The modalities of the media in what one side says."""
+    parts = [part for message in sample.conversation if message.role == role for part in message.parts]
+    return {modality_of(part) for part in parts} - {"text"}
+
+
 @pytest.mark.parametrize(("objective", "most_turns"), [("align-input", 1), ("align-output", 2), ("instruct", 4)])
 def test_world_curricula_have_what_their_objective_trains(objective, most_turns):
-    samples = WorldSource(objective).batch(seed=0, step=0, size=200)
+    samples = WorldSource(objective, SHOWABLE, MAKEABLE).batch(seed=0, step=0, size=150)
     assert {len(sample.conversation) for sample in samples} == {2 * turns for turns in range(1, most_turns + 1)}
-    with_input = [any(message.role == "user" and message.media("image") for message in s.conversation) for s in samples]
-    assert all(with_input) if objective == "align-input" else any(with_input)
-    assert any(sample.targets for sample in samples) == (objective != "align-input")
+    shown = [modalities(sample, "user") for sample in samples]
+    made = [modalities(sample, "assistant") for sample in samples]
+    assert set.union(*shown) == set(SHOWABLE)
+    assert set.union(*made) == (set() if objective == "align-input" else set(MAKEABLE))
+    if objective == "align-input":
+        assert all(shown)
+    if objective == "align-output":
+        assert sum(map(bool, made)) > 0.7 * len(samples)
+
+
+@pytest.mark.parametrize("objective", WORLD_CURRICULA)
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [(("image",), ("image",)), (("audio", "points"), ("video",)), ((), ("audio",))]
+)
+def test_world_samples_keep_to_what_the_stack_perceives_and_makes(objective, inputs, outputs):
+    samples = WorldSource(objective, inputs, outputs).batch(seed=0, step=0, size=60)
+    assert set.union(*(modalities(sample, "user") for sample in samples)) == set(inputs)
+    made = set.union(*(modalities(sample, "assistant") for sample in samples))
+    assert made == (set() if objective == "align-input" else set(outputs))
+
+
+def test_world_of_a_run_is_that_of_its_stack(random_config):
+    source = sample_source(TrainingConfig(objective="instruct"), random_config)
+    assert isinstance(source, WorldSource)
+    assert (source.inputs, source.outputs) == (tuple(random_config.encoders), tuple(random_config.generators))
 
 
 def test_world_batches_depend_on_seed_and_step_alone():
-    source = WorldSource("instruct")
+    source = WorldSource("instruct", SHOWABLE, MAKEABLE)
 
     def spelled(seed: int, step: int) -> list[Any]:
-        return [
-            [part.tobytes() if isinstance(part, Image.Image) else part for m in sample.conversation for part in m.parts]
-            for sample in source.batch(seed, step, 8)
-        ]
+        parts = [part for sample in source.batch(seed, step, 8) for m in sample.conversation for part in m.parts]
+        return [CONTENT.get(type(part), lambda same: same)(part) for part in parts]
 
     first = spelled(1, 2)
     spelled(1, 3)
@@ -74,23 +112,55 @@ def test_world_batches_depend_on_seed_and_step_alone():
     assert spelled(2, 2) != first
 
 
-def test_world_samples_draw_what_they_say():
-    for sample in WorldSource("align-output").batch(seed=3, step=0, size=60):
-        captions = []
-        for message in sample.conversation:
-            if message.role == "assistant" and message.media("image"):
-                captions.append(message.text.removeprefix("Here is ").rstrip("."))
-        assert captions == [target.caption for target in sample.targets]
+def test_world_samples_make_what_they_say():
+    made = set()
+    for sample in WorldSource("align-output", SHOWABLE, MAKEABLE).batch(seed=3, step=0, size=60):
+        said = [
+            (before.strip().removesuffix("."), part.modality)
+            for message in sample.conversation
+            if message.role == "assistant"
+            for before, part in itertools.pairwise(message.parts)
+            if isinstance(part, MediumRef)
+        ]
+        assert said == [
+            (f"{ANNOUNCED[target.modality]} {target.caption}", target.modality) for target in sample.targets
+        ]
         for target in sample.targets:
-            assert read_image(target.medium) == read_text(target.caption)
+            read, told = READERS[target.modality](target.medium), read_text(target.caption, target.modality)
+            assert None not in (told.get(name) for name in CARRIED[target.modality])
+            assert all(read.get(name) == told.get(name) for name in CARRIED[target.modality])
+            made.add(target.modality)
+    assert made == set(MAKEABLE)
 
 
-def test_world_sample_puts_a_reference_where_a_reply_draws():
+def test_world_sample_puts_a_reference_where_a_reply_makes_a_medium():
     rng = random.Random(0)
     samples = [world_sample(dialogue(rng), rng) for _ in range(50)]
     parts = [part for sample in samples for m in sample.conversation if m.role == "assistant" for part in m.parts]
-    assert sum(part == MediumRef("image") for part in parts) == sum(len(sample.targets) for sample in samples) > 0
-    assert not any(isinstance(part, Image.Image) for part in parts)
+    targets = [target.modality for sample in samples for target in sample.targets]
+    assert {type(part) for part in parts} == {str, MediumRef}
+    assert [part.modality for part in parts if isinstance(part, MediumRef)] == targets
+    assert set(targets) == set(MAKEABLE)
+
+
+def test_world_forbids_now_and_then_and_replies_end_where_the_medium_would_stand():
+    samples = WorldSource("instruct", SHOWABLE, MAKEABLE).batch(seed=5, step=0, size=300)
+    forbidding = [sample for sample in samples if sample.forbidden]
+    assert 0 < len(forbidding) < 0.3 * len(samples)
+    assert frozenset.union(*(sample.forbidden for sample in forbidding)) == set(MAKEABLE)
+    announced = set()
+    for sample in forbidding:
+        assert not sample.forbidden & {target.modality for target in sample.targets}
+        assert not sample.forbidden & modalities(sample, "assistant")
+        said = " ".join(message.text for message in sample.conversation if message.role == "assistant")
+        announced |= {modality for modality in sample.forbidden if ANNOUNCED[modality] in said}
+    assert announced == set(MAKEABLE)
+
+
+@pytest.mark.parametrize("objective", ["align-input", "align-output"])
+def test_world_of_other_objectives_forbids_nothing(objective):
+    samples = WorldSource(objective, SHOWABLE, MAKEABLE).batch(seed=5, step=0, size=100)
+    assert not any(sample.forbidden for sample in samples)
 
 
 # JSON lines

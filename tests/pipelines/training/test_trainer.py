@@ -175,7 +175,11 @@ def test_train_refuses_media_that_the_stack_does_not_take(run_config, random_con
         random_config, encoders={}, projectors=dataclasses.replace(random_config.projectors, input={}), placement={}
     )
     save_config(deaf, tmp_path / "deaf.yaml")
-    config = dataclasses.replace(run_config, objective="align-output", stack=str(tmp_path / "deaf.yaml"), batch_size=30)
+    render_image(Scene("star", "red")).save(tmp_path / "star.png")
+    asked = {"role": "user", "content": [{"type": "image", "path": "star.png"}, {"type": "text", "text": "What?"}]}
+    line = json.dumps({"conversation": [asked, {"role": "assistant", "content": "A star."}]})
+    (tmp_path / "data.jsonl").write_text(line, encoding="utf-8")
+    config = dataclasses.replace(run_config, stack=str(tmp_path / "deaf.yaml"), data=str(tmp_path / "data.jsonl"))
     with pytest.raises(RequestError, match="image given, but this stack only takes in: text"):
         train(config, tmp_path / "out")
 

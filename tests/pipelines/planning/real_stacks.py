@@ -1,0 +1,3 @@
+"""The shipped configs of real checkpoints."""
+
+REAL_STACKS = ("nextgpt-7b", "small-gpu")
