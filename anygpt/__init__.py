@@ -31,6 +31,7 @@ _EXPORTS = {
     "load_audio": "anygpt.media",
     "load_video": "anygpt.media",
     "load_points": "anygpt.media",
+    "save_medium": "anygpt.media.kinds",
     "StackConfig": "anygpt.config",
     "load_stack_config": "anygpt.config",
     "Features": "anygpt.tensors",

@@ -21,6 +21,7 @@ from anygpt.registry import Registry
 
 CONFIGS_DIR = Path(__file__).parent.parent / "configs"
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+MAX_EXTENSIONS = 8
 _RESOLVER = re.compile(r"\$\{[^{}]*:")
 Schema = TypeVar("Schema")
 
@@ -156,6 +157,7 @@ class StackConfig:
 
     Attributes:
         adapters: the trained adapter bundle: a folder, a hub name or `embedded:…`; None starts untrained.
+        adapter_overlays: folders like bundles that hold some projectors alone, which take the place of the bundle's.
         placement: stage ("encoders.image", "backbone", "generators.image") → placement; the rest runs on the CPU.
     """
 
@@ -165,6 +167,7 @@ class StackConfig:
     backbone: dict[str, Any] = field(default_factory=dict)
     generators: dict[str, Any] = field(default_factory=dict)
     adapters: str | None = None
+    adapter_overlays: list[str] = field(default_factory=list)
     placement: dict[str, StagePlacement] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     service: ServiceLimits = field(default_factory=ServiceLimits)
@@ -238,8 +241,9 @@ def read_values(
 ) -> dict[str, Any]:
     """Plain values of a YAML config, with the values of the YAML file `over` and `key.path=value` overrides applied.
 
-    A value may refer to another by `${key.path}`; what OmegaConf offers besides (`${oc.env:NAME}`) is refused, since a
-    config may come from the hub.
+    A file may have a key `extends`, the shipped name or YAML file of a config whose values it changes; a part with
+    another `name` takes the place of the whole section. A value may refer to another by `${key.path}`; what OmegaConf
+    offers besides (`${oc.env:NAME}`) is refused, since a config may come from the hub.
 
     Raises:
         ConfigError: if the file cannot be read, or an override not be applied.
@@ -252,7 +256,7 @@ def read_values(
 
     path = find_config(name_or_file)
     try:
-        values: Any = OmegaConf.load(path)
+        values = _load_extended(path)
         if over is not None:
             values = OmegaConf.merge(values, OmegaConf.load(find_config(over)))
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
@@ -272,6 +276,38 @@ def read_values(
         return OmegaConf.to_container(values, resolve=True)  # type: ignore[return-value]
     except (OmegaConfBaseException, RecursionError) as error:
         raise ConfigError(f"config: {path}: {one_line(error)}") from error
+
+
+def _load_extended(path: Path, depth: int = 0) -> Any:
+    """A YAML file's values, laid over those of the file that it extends."""
+    from omegaconf import OmegaConf
+
+    values: Any = OmegaConf.load(path)
+    if not OmegaConf.is_dict(values) or "extends" not in values:
+        return values
+    if depth == MAX_EXTENSIONS:
+        raise ConfigError(f"config: {path}: extends goes deeper than {MAX_EXTENSIONS} files, expected no circle")
+    base = _load_extended(find_config(str(values.pop("extends"))), depth + 1)
+    if not OmegaConf.is_dict(base):
+        return values
+    before, after = (OmegaConf.to_container(part, resolve=False) for part in (base, values))
+    return OmegaConf.create(_laid_over(before, after))  # type: ignore[arg-type]
+
+
+def _laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that change others, key by key."""
+    return {**base, **{key: _changed(base.get(key), value) for key, value in values.items()}}
+
+
+def _changed(before: Any, after: Any) -> Any:
+    """Sections of one part merge; another part's takes the place of the whole section, and so does any other value."""
+    if (
+        isinstance(before, dict)
+        and isinstance(after, dict)
+        and after.get("name", before.get("name")) == before.get("name")
+    ):
+        return _laid_over(before, after)
+    return after
 
 
 def _refuse_resolvers(value: Any, path: Path) -> None:

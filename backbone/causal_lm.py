@@ -167,6 +167,11 @@ class CausalLMBackbone(Backbone):
         return self._embedding.weight.dtype
 
     @property
+    def model_config(self) -> Any:
+        """The language model's own config."""
+        return self._base.config
+
+    @property
     def max_context_tokens(self) -> int:
         """See `Backbone.max_context_tokens`."""
         limit = getattr(self._base.config, "max_position_embeddings", None) or 4096

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,12 +21,32 @@ from anygpt.requests import SamplingOptions
 from backbone.layout import PromptMedia, lay_out
 from backbone.prompt import Prompt
 from backbone.sampling import choose
-from backbone.signal_tokens import SignalGroup
+from backbone.signal_tokens import SignalGroup, SignalTokens
 from backbone.steps import RowDone, SignalBlock, StepEvent, TextPiece
 from backbone.text_stream import TextStream
 
-if TYPE_CHECKING:
-    from backbone.causal_lm import CausalLMBackbone
+
+class StepwiseModel(Protocol):
+    """What decoding needs of a backbone; `CausalLMBackbone` says what each means."""
+
+    config: Any
+    tokenizer: Any
+    signal_tokens: SignalTokens
+
+    @property
+    def model_config(self) -> Any: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def base_vocab_size(self) -> int: ...
+    @property
+    def max_context_tokens(self) -> int: ...
+    @property
+    def end_ids(self) -> frozenset[int]: ...
+    def embed(self, ids_BT: Tensor, media_NH: Tensor | None = None, *, plain: bool = False) -> Tensor: ...
+    def step(
+        self, embeds_BKH: Tensor, valid_BT: Tensor | None, positions_BK: Tensor, cache: Any, keep: int | None = None
+    ) -> Any: ...
 
 
 @dataclass
@@ -49,7 +69,7 @@ class Row:
 
 
 def decode_batch(
-    backbone: CausalLMBackbone,
+    backbone: StepwiseModel,
     prompts: Sequence[Prompt],
     media: Sequence[PromptMedia],
     options: Sequence[SamplingOptions],
@@ -65,7 +85,7 @@ def decode_batch(
     device, end_ids = backbone.device, backbone.end_ids
     first_signal_id = backbone.signal_tokens.base_vocab_size
     valid_BT = None if layout.valid_BT.all() else layout.valid_BT  # nothing is padding: no mask is the fastest one
-    cache, cached_tokens = decoding_cache(backbone._base.config), layout.ids_BT.shape[1]
+    cache, cached_tokens = decoding_cache(backbone.model_config), layout.ids_BT.shape[1]
     embeds_BTH = backbone.embed(layout.ids_BT, layout.media_NH)
     output = backbone.step(embeds_BTH, valid_BT, layout.positions_BT.to(device), cache, keep=1)
     forbidden_BG = _forbidden(backbone, rows)
@@ -92,7 +112,7 @@ def decode_batch(
             yield _signal_block(backbone, rows[at], output.hidden[at], embeds_BKH[at])
 
 
-def _start_row(backbone: CausalLMBackbone, index: int, prompt_tokens: int, options: SamplingOptions, seed: int) -> Row:
+def _start_row(backbone: StepwiseModel, index: int, prompt_tokens: int, options: SamplingOptions, seed: int) -> Row:
     room = backbone.max_context_tokens - prompt_tokens
     if room < 1:
         raise RequestError(
@@ -104,7 +124,7 @@ def _start_row(backbone: CausalLMBackbone, index: int, prompt_tokens: int, optio
     return Row(index, options, generator, stream, prompt_tokens, max_tokens, next_position=prompt_tokens)
 
 
-def _forbidden(backbone: CausalLMBackbone, rows: Sequence[Row]) -> Tensor | None:
+def _forbidden(backbone: StepwiseModel, rows: Sequence[Row]) -> Tensor | None:
     """Which groups (B, G) a row may not write; None where every row may write all."""
     forbidden_BG = [
         [
@@ -128,7 +148,7 @@ def _choose(rows: Sequence[Row], logits_BV: Tensor, forbidden_BG: Tensor | None)
 
 
 def _advance(
-    backbone: CausalLMBackbone, row: Row, token: int, end_ids: frozenset[int], should_stop: Callable[[int], bool]
+    backbone: StepwiseModel, row: Row, token: int, end_ids: frozenset[int], should_stop: Callable[[int], bool]
 ) -> Iterator[StepEvent]:
     """Take the row's next token; afterwards `row.pending` holds what to feed, or nothing when the row is done."""
     row.pending = ()
@@ -152,7 +172,7 @@ def _advance(
         yield from _write(row, token, forced)
 
 
-def _missing_group(backbone: CausalLMBackbone, row: Row) -> SignalGroup | None:
+def _missing_group(backbone: StepwiseModel, row: Row) -> SignalGroup | None:
     """The group that was asked for and is not in the reply yet."""
     forced = row.options.forced_modality
     return backbone.signal_tokens.group(forced) if forced and forced not in row.produced else None
@@ -216,7 +236,7 @@ def _next_inputs(rows: Sequence[Row]) -> Tensor:
     return torch.tensor([ids, positions])
 
 
-def _signal_block(backbone: CausalLMBackbone, row: Row, hidden_KH: Tensor, embeds_KH: Tensor) -> SignalBlock:
+def _signal_block(backbone: StepwiseModel, row: Row, hidden_KH: Tensor, embeds_KH: Tensor) -> SignalBlock:
     count = len(row.pending)
     group = next(group for group in backbone.signal_tokens.groups if group.first_id == row.pending[0])
     states_nH = hidden_KH[-count:].float() + embeds_KH[-count:].float()

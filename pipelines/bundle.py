@@ -12,9 +12,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from anygpt.config import StackConfig, save_config
 from anygpt.errors import CheckpointError
@@ -58,13 +61,18 @@ def _write_files(stage: BackboneStage, config: StackConfig, folder: Path) -> Non
     for name in PROJECTOR_FILES:
         save_file(saved_tensors(getattr(stage, name).state_dict()), folder / f"{name}.safetensors")
     stage.backbone.save_adapters(folder)
-    save_config(config, folder / CONFIG_FILE)
+    save_config(replace(config, adapter_overlays=[]), folder / CONFIG_FILE)  # the bundle has all of them
     (folder / "README.md").write_text(model_card(stage, config), encoding="utf-8")
 
 
-def load_bundle(stage: BackboneStage, where: str) -> None:
+def load_bundle(
+    stage: BackboneStage, where: str, overlays: Sequence[str] = (), untrained_inputs: Collection[str] = ()
+) -> None:
     """Read a bundle into a stage of the same config, strictly.
 
+    Args:
+        overlays: folders with some projectors of other bundles, which take the place of this bundle's; later ones win.
+        untrained_inputs: modalities whose input projector stays as it is, whatever the bundle has for it.
     Raises:
         CheckpointError: if a file or tensor is missing, unexpected or of another shape.
     """
@@ -75,8 +83,28 @@ def load_bundle(stage: BackboneStage, where: str) -> None:
             "save it again"
         )
     for name in PROJECTOR_FILES:
-        load_strictly(getattr(stage, name), read_tensors(folder / f"{name}.safetensors"), f"{name}.safetensors")
+        file = f"{name}.safetensors"
+        tensors = read_tensors(folder / file)
+        for overlay in map(bundle_folder, overlays):
+            if (overlay / file).is_file():
+                tensors = laid_over(tensors, read_tensors(overlay / file))
+        if name == "input_projectors":
+            own = saved_tensors(stage.input_projectors.state_dict())
+            untrained = {key: tensor for key, tensor in own.items() if modality_of_key(key) in untrained_inputs}
+            tensors = laid_over(tensors, untrained)
+        load_strictly(getattr(stage, name), tensors, file)
     stage.backbone.load_adapters(folder)
+
+
+def laid_over(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The projectors' tensors, with those of some modalities exchanged."""
+    exchanged = {modality_of_key(key) for key in others}
+    return {**{key: tensor for key, tensor in tensors.items() if modality_of_key(key) not in exchanged}, **others}
+
+
+def modality_of_key(key: str) -> str:
+    """ "audio" of "audio.in_norm.weight"."""
+    return key.partition(".")[0]
 
 
 def bundle_folder(where: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -89,16 +89,18 @@ def build_backbone_stage(
     backbone: Backbone,
     shapes: Mapping[str, FeatureShape],
     specs: Mapping[str, ConditioningSpec],
+    untrained_inputs: Collection[str] = (),
 ) -> BackboneStage:
     """Put the adapters to the language model, trained ones if the config names a bundle.
 
     Args:
         shapes: encoder modality → what that encoder gives.
         specs: generator modality → what that generator wants.
+        untrained_inputs: modalities whose input projector stays untrained.
     """
     stage = BackboneStage.build(config, backbone, shapes, specs)
     if config.adapters:
-        load_bundle(stage, config.adapters)
+        load_bundle(stage, config.adapters, config.adapter_overlays, untrained_inputs)
     return stage
 
 
@@ -116,21 +118,24 @@ def check_device(config: StackConfig, stage: str) -> None:
         raise ConfigError(f"placement.{stage}.device: '{name}' given, which cannot be used: {reason}") from error
 
 
-def build_stack(config: StackConfig) -> Stack:
+def build_stack(config: StackConfig, untrained_inputs: Collection[str] = ()) -> Stack:
     """Load every part, and the adapters if the config names a bundle.
 
+    Args:
+        untrained_inputs: modalities whose input projector stays untrained.
     Raises:
         ConfigError, RegistryError, CheckpointError: if a part cannot be built.
     """
     for stage in config.stages:
         check_device(config, stage)
     with quiet_libraries(hide_bars=False):
-        return _load(config)
+        return _load(config, untrained_inputs)
 
 
-def _load(config: StackConfig) -> Stack:
+def _load(config: StackConfig, untrained_inputs: Collection[str]) -> Stack:
     encoders = {modality: build_encoder(config, modality) for modality in config.encoders}
     generators = {modality: build_generator(config, modality) for modality in config.generators}
     shapes = {modality: FeatureShape(e.feature_dim, e.num_tokens) for modality, e in encoders.items()}
     specs = {modality: generator.conditioning_spec for modality, generator in generators.items()}
-    return Stack(config, encoders, build_backbone_stage(config, build_backbone(config), shapes, specs), generators)
+    backbone = build_backbone_stage(config, build_backbone(config), shapes, specs, untrained_inputs)
+    return Stack(config, encoders, backbone, generators)

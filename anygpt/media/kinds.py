@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from anygpt.errors import MediaError
 from anygpt.media.audio import AudioLimits, encode_wav, load_audio, save_audio
 from anygpt.media.image import ImageLimits, encode_png, load_image, save_image
 from anygpt.media.points import PointLimits, encode_ply, load_points, save_points
@@ -106,6 +107,23 @@ KINDS = {
         num_bytes=lambda points: 2 * points.xyz.nbytes,
     ),
 }
+
+
+def save_medium(value: Any, path: str | os.PathLike[str]) -> None:
+    """Write a picture as PNG, a sound as WAV, a video as MP4 or a point cloud as PLY; the whole file or nothing.
+
+    Args:
+        value: a media value, as replies hold them.
+        path: its ending must fit; a regular file of that name is replaced, the folder must exist.
+    Raises:
+        MediaError: if the value is no medium, cannot be encoded or the file cannot be written.
+        MissingExtraError: if a video is given and the extra `media` is not installed.
+    """
+    modality = kind_of_value(value)
+    if modality is None:
+        known = ", ".join(kind.value.__name__ for kind in KINDS.values())
+        raise MediaError(f"medium: a {type(value).__name__} given, expected one of {known}")
+    KINDS[modality].save(value, path)
 
 
 def kind_of_value(value: Any) -> str | None:

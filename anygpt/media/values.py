@@ -5,7 +5,6 @@ Legend: S samples, F frames, H height, W width, N points.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,12 +40,6 @@ class Audio:
         """Length in seconds."""
         return len(self.waveform) / self.sampling_rate_hz
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a WAV file; see `save_audio`."""
-        from anygpt.media.audio import save_audio
-
-        save_audio(self, path)
-
 
 @dataclass(frozen=True, eq=False)
 class Video:
@@ -75,12 +68,6 @@ class Video:
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.frames) / self.fps
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an MP4 file; see `save_video`."""
-        from anygpt.media.video import save_video
-
-        save_video(self, path)
 
 
 @dataclass(frozen=True, eq=False)

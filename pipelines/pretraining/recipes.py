@@ -96,29 +96,34 @@ def _package(out: Path) -> None:
 
 
 def _align_input(out: Path) -> None:
-    _train("align-input", None, out)
+    _train("align-input", out / "align_input")
 
 
 def _align_output(out: Path) -> None:
-    _train("align-output", "align-input", out)
+    _train("align-output", out / "align_output", f"adapters={out / 'align_input'}")
 
 
 def _instruct(out: Path) -> None:
-    _train("instruct", "align-output", out)
+    _train("instruct", out / "instruct", f"adapters={out / 'align_output'}")
 
 
-def _train(objective: str, before: str | None, out: Path) -> None:
+def _align_beats(out: Path) -> None:
+    overrides = (f"adapters={out / 'instruct'}", "stack=tiny-beats", "untrained_inputs=[audio]", "loop.steps=400")
+    _train("align-input", out / "align_beats", *overrides)
+
+
+def _train(objective: str, out: Path, *overrides: str) -> None:
     from pipelines.training.trainer import load_training_config, train
 
-    overrides = [f"adapters={out / before}"] if before else []
-    if train(load_training_config(f"training/{objective}", overrides), out / objective) is None:
+    if train(load_training_config(f"training/{objective}", overrides), out) is None:
         raise KeyboardInterrupt(f"{objective}: stopped")
 
 
 def _package_adapters(out: Path) -> None:
-    from pipelines.pretraining.packaging import package_adapters
+    from pipelines.pretraining.packaging import package_adapters, package_input_projector
 
     package_adapters(out / "instruct", WEIGHTS_DIR / "tiny")
+    package_input_projector(out / "align_beats", "audio", WEIGHTS_DIR / "tiny" / "beats_projector")
 
 
 # In the order in which they build on each other.
@@ -138,6 +143,7 @@ RECIPES: Mapping[str, Callable[[Path], None]] = {
     "align_input": _align_input,
     "align_output": _align_output,
     "instruct": _instruct,
+    "align_beats": _align_beats,
     "package_adapters": _package_adapters,
 }
 

@@ -35,7 +35,9 @@ class TrainingConfig:
         objective: "align-input", "align-output" or "instruct".
         stack: name or file of the stack's config.
         stack_overrides: `key.path=value` strings for it.
-        adapters: bundle to start from; None starts untrained.
+        adapters: bundle to start from, in place of the stack's own; None starts untrained.
+        untrained_inputs: modalities whose input projector is not taken from that bundle: to add one to a trained
+            stack, or to train one for another encoder.
         data: "world", or a JSON lines file.
         batch_size: conversations a step.
         precision: "bf16" runs matrix products in bfloat16.
@@ -47,6 +49,7 @@ class TrainingConfig:
     stack: str = "tiny"
     stack_overrides: list[str] = field(default_factory=list)
     adapters: str | None = None
+    untrained_inputs: list[str] = field(default_factory=list)
     data: str = "world"
     batch_size: int = 32
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -95,9 +98,15 @@ def train(
     """
     out_dir = Path(out_dir)
     check_same_run(config, out_dir)
-    stack_config = replace(load_stack_config(config.stack, config.stack_overrides), adapters=config.adapters)
+    stack_config = replace(
+        load_stack_config(config.stack, config.stack_overrides), adapters=config.adapters, adapter_overlays=[]
+    )
+    for modality in config.untrained_inputs:
+        if modality not in stack_config.encoders:
+            known = ", ".join(stack_config.encoders) or "none"
+            raise ConfigError(f"untrained_inputs: '{modality}' given, expected some of the stack's encoders: {known}")
     source = sample_source(config, stack_config)
-    stack = build_stack(in_float32(stack_config))
+    stack = build_stack(in_float32(stack_config), config.untrained_inputs)
     parameters = OBJECTIVES[config.objective].parameters(stack.backbone)
     print(f"{config.objective}, to {out_dir}:\n{trainable_table(stack, parameters)}", file=sys.stderr)
     for parameter in parameters.values():

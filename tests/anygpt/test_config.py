@@ -327,3 +327,25 @@ def test_components_need_a_name(registry, values):
 def test_components_of_unknown_names_list_the_names_there_are(registry):
     with pytest.raises(RegistryError, match="no part is called 'prat'; there are: part"):
         resolve_component(registry, {"name": "prat"}, "parts.a")
+
+
+def test_a_config_extends_another_and_another_part_takes_the_whole_section(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: base\na: {name: x, size: 1, deep: {b: 1, c: 2}}\nd: {e: 1}\n", "utf-8")
+    child = tmp_path / "child.yaml"
+    child.write_text(f"extends: {tmp_path / 'base.yaml'}\nname: child\na: {{size: 2, deep: {{c: 3}}}}\n", "utf-8")
+    same_part = {"name": "x", "size": 2, "deep": {"b": 1, "c": 3}}
+    assert read_values(child) == {"name": "child", "a": same_part, "d": {"e": 1}}
+    child.write_text(f"extends: {tmp_path / 'base.yaml'}\na: {{name: y}}\nd: [1]\n", "utf-8")
+    assert read_values(child, ["f=1"]) == {"name": "base", "a": {"name": "y"}, "d": [1], "f": 1}
+    (tmp_path / "mine.yaml").write_text("extends: tiny\nname: mine\n", "utf-8")
+    assert read_values(tmp_path / "mine.yaml") == {**read_values("tiny"), "name": "mine"}
+
+
+def test_a_config_that_extends_itself_or_nothing_is_refused(tmp_path):
+    file = tmp_path / "circle.yaml"
+    file.write_text(f"extends: {file}\n", "utf-8")
+    with pytest.raises(ConfigError, match="extends goes deeper than 8 files"):
+        read_values(file)
+    file.write_text("extends: nothing-of-the-kind\n", "utf-8")
+    with pytest.raises(ConfigError, match="nothing-of-the-kind"):
+        read_values(file)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,39 @@ def test_bundle_of_no_place_is_one_line(stage):
     with pytest.raises(CheckpointError, match="adapter bundle '/no/such': no such folder") as caught:
         load_bundle(stage, "/no/such")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_overlay_takes_the_place_of_its_projectors_alone(changed_stage, stage, random_config, tmp_path):
+    save_bundle(changed_stage, random_config, tmp_path / "bundle")
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    theirs = {
+        f"image.{key}": torch.full_like(t, 3.0) for key, t in stage.input_projectors["image"].state_dict().items()
+    }
+    save_file(theirs, overlay / "input_projectors.safetensors")
+    before = hashes(changed_stage)
+    load_bundle(changed_stage, str(tmp_path / "bundle"), [str(overlay)])
+    assert all((tensor == 3.0).all() for tensor in changed_stage.input_projectors.state_dict().values())
+    after = hashes(changed_stage)
+    assert {name for name in before if before[name] != after[name]} == {f"input_projectors.{key}" for key in theirs}
+    save_file({"image.stranger": torch.zeros(1)}, overlay / "input_projectors.safetensors")
+    with pytest.raises(CheckpointError, match=r"is missing|is unexpected"):
+        load_bundle(changed_stage, str(tmp_path / "bundle"), [str(overlay)])
+    with pytest.raises(CheckpointError, match="no such folder"):
+        load_bundle(changed_stage, str(tmp_path / "bundle"), ["/no/such"])
+
+
+def test_an_untrained_input_stays_as_it_is_whatever_the_bundle_has(changed_stage, random_config, tmp_path):
+    save_bundle(changed_stage, random_config, tmp_path)
+    path = tmp_path / "input_projectors.safetensors"
+    save_file({"image.of_another_encoder": torch.zeros(2)}, path)
+    before = hashes(changed_stage)
+    change(changed_stage)
+    kept = {name: value for name, value in hashes(changed_stage).items() if name.startswith("input_projectors.")}
+    load_bundle(changed_stage, str(tmp_path), untrained_inputs=["image"])
+    assert hashes(changed_stage) == {**before, **kept}
+
+
+def test_a_saved_bundle_needs_no_overlays(stage, random_config, tmp_path):
+    save_bundle(stage, replace(random_config, adapter_overlays=["elsewhere"]), tmp_path)
+    assert load_stack_config(tmp_path / "config.yaml").adapter_overlays == []

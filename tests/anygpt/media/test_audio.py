@@ -16,6 +16,7 @@ import pytest
 
 from anygpt.errors import ConfigError, MediaError, MissingExtraError
 from anygpt.media import Audio, AudioLimits, encode_wav, load_audio, resample, save_audio
+from anygpt.media.kinds import save_medium
 
 RATE_HZ = 16_000
 
@@ -186,7 +187,7 @@ def test_resample_refuses_impossible_rates(rate_hz) -> None:
 def test_wav_round_trips_every_16_bit_level(tmp_path: Path) -> None:
     levels_S = np.arange(-32_768, 32_768) / 32_768
     audio = Audio(levels_S.astype(np.float32), 22_050)
-    audio.save(tmp_path / "a.WAV")
+    save_medium(audio, tmp_path / "a.WAV")
     assert list(tmp_path.iterdir()) == [tmp_path / "a.WAV"]
     for source in (encode_wav(audio), tmp_path / "a.WAV"):
         loaded = load_audio(source)

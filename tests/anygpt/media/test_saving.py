@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from anygpt.errors import MediaError
+from anygpt.media.kinds import save_medium
 from anygpt.media.saving import write_atomically
 
 
@@ -58,3 +59,9 @@ def test_write_atomically_refuses_what_is_no_regular_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["missing\nfolder/a.png", "a\0.png", "n" * 300, "\ud800.png"])
 def test_write_atomically_refuses_impossible_names(tmp_path: Path, name: str) -> None:
     assert "cannot be written" in refusal(f"{tmp_path}/{name}")
+
+
+def test_save_medium_refuses_what_is_no_medium(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="medium: a str given, expected one of Image, Audio, Video, PointCloud"):
+        save_medium("a reply", tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())

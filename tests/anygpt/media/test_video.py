@@ -19,6 +19,7 @@ from PIL import Image
 
 from anygpt.errors import ConfigError, MediaError
 from anygpt.media import Audio, Video, VideoLimits, encode_mp4, load_video, save_video
+from anygpt.media.kinds import save_medium
 
 RED, LIME, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -213,7 +214,7 @@ def test_encode_mp4_writes_what_browsers_play_from_the_first_bytes_on() -> None:
 
 def test_save_video_writes_the_whole_file(tmp_path: Path) -> None:
     video = Video(fading(3), 10.0)
-    video.save(tmp_path / "a.MP4")
+    save_medium(video, tmp_path / "a.MP4")
     assert list(tmp_path.iterdir()) == [tmp_path / "a.MP4"]
     assert load_video(tmp_path / "a.MP4").frames.shape == (3, 48, 64, 3)
     with pytest.raises(MediaError, match=r"expected a path that ends in '\.mp4'"):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from anygpt.config import StackConfig, save_config
-from anygpt.errors import ConfigError, RequestError, TrainingError
+from anygpt.errors import CheckpointError, ConfigError, RequestError, TrainingError
 from anygpt.world.images import render_image
 from anygpt.world.scenes import Scene
 from pipelines.assistant import AnyGPT
@@ -60,8 +60,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, dict[str, str]
     """The stacks that `train` builds, with their hashes before training."""
     built: list[tuple[Stack, dict[str, str]]] = []
 
-    def build(config: StackConfig) -> Stack:
-        stack = build_stack(config)
+    def build(config: StackConfig, *options: Any) -> Stack:
+        stack = build_stack(config, *options)
         built.append((stack, hashes(stack)))
         return stack
 
@@ -145,6 +145,28 @@ def test_train_starts_from_a_bundle(run_config, tmp_path):
     second = train(config, tmp_path / "second")
     for name, parameter in OBJECTIVES["instruct"].parameters(first.backbone).items():
         torch.testing.assert_close(OBJECTIVES["instruct"].parameters(second.backbone)[name], parameter)
+
+
+def test_train_gives_a_trained_stack_a_new_input_projector(run_config, tmp_path):
+    """Of another shape than the bundle's, as another encoder needs it; all else comes from the bundle."""
+    train(run_config, tmp_path / "first")
+    other = dataclasses.replace(
+        run_config,
+        objective="align-input",
+        adapters=str(tmp_path / "first"),
+        stack_overrides=["projectors.input.image.queries=3"],
+    )
+    with pytest.raises(CheckpointError, match="has shape"):
+        train(other, tmp_path / "refused")
+    with pytest.raises(
+        ConfigError, match="untrained_inputs: 'smell' given, expected some of the stack's encoders: image"
+    ):
+        train(dataclasses.replace(other, untrained_inputs=["smell"]), tmp_path / "refused")
+    assert train(dataclasses.replace(other, untrained_inputs=["image"]), tmp_path / "second") is not None
+    for file in ("output_projectors.safetensors", "signal_tokens.safetensors", "lora/adapter_model.safetensors"):
+        assert (tmp_path / "second" / file).read_bytes() == (tmp_path / "first" / file).read_bytes()
+    with AnyGPT.from_pretrained(tmp_path / "second") as assistant:
+        assert assistant.chat("Hello", max_tokens=2).text is not None
 
 
 def test_train_takes_json_lines(run_config, tmp_path):
