@@ -206,5 +206,5 @@ def all_compositions(compositions: Sequence[Composition]) -> Iterator[str]:
 
 def _joined(words: list[str]) -> str:
     said = " ".join(word for word in words if word).replace(" :", ":")
-    asks = said.startswith(("Can", "Could", "Would", "Will", "May", "Might", "What"))
+    asks = said.startswith(("Can", "Could", "Would", "Will", "May", "Might", "What", "Is", "Are", "Do"))
     return said[0].upper() + said[1:] + ("?" if asks else ".")

@@ -111,6 +111,8 @@ TRAIN: dict[str, tuple[str, ...]] = {
         "Tell me its motion.", "What is its motion?", "Is it still or does it move?", "What's the direction?", "The direction?", "Which direction is that?",
         "Where does it go?", "Can you tell me how it moves?", "Say which way it goes.", "I want to know where it moves.", "And what about the motion?",
         "Up, down, left or right?", "Which way is it going?", "Tell me the direction.", "Does it go up or down?", "Is it going anywhere?",
+        "How does the thing move?", "How does this move?", "What way does it move?", "In what direction is it moving?", "Which way is it moving?", "Tell me how it is moving.",
+        "How is that thing moving?", "Say how it moves.",
     ),
     "edit_motion": (
         "Let it {value}.", "Make it {value}.", "Now let it {value}.", "Now make it {value}.", "It should {value}.", "I want it to {value}.",
@@ -262,6 +264,20 @@ _WHAT_SCANNED = (
     "the point cloud",
     "this model",
 )
+_CHECK = (
+    "Is it",
+    "Is this",
+    "Is the thing",
+    "Is what you see",
+    "Would you call it",
+    "Could it be",
+    "Is it true that it is",
+    "Are you sure that it is",
+    "Do you see that it is",
+    "Can we say that it is",
+    "Would it be correct to say it is",
+)
+_OR = ("", "", "or not", "or is it something else", "here", "in your eyes")
 _LETTING = ("let it", "make it", "have it", "get it to", "allow it to", "tell it to")
 
 COMPOSITIONS: dict[str, tuple[Composition, ...]] = {
@@ -318,6 +334,8 @@ COMPOSITIONS: dict[str, tuple[Composition, ...]] = {
         (("What do you", "What can you", "What would you", "What do we"), ("see", "make out", "notice", "find"), ("in the scan", "in these points", "in the point cloud", "in this model")),
     ),
     "ask_motion": ((WOULD, ("tell me", "say", "name", "write", "write down"), ("the motion", "its motion", "the direction", "which way it moves", "where it goes", "if it moves", "how it moves"), CLOSING),),
+    **{f"check_{attribute}": ((_CHECK, ("{value}",), _OR),) for attribute in ("colour", "size", "position", "motion")},
+    "check_shape": ((_CHECK, ("a {value}",), _OR),),
     "edit_motion": (
         (WOULD, _LETTING, ("{value}",), CLOSING),
         (("I want it to", "I'd rather it would", "I need it to", "It should", "It must", "It may", "It can", "Might it", "May it", "Can it", "Would it", "From now on it should"), ("{value}",), CLOSING),
