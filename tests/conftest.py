@@ -10,6 +10,8 @@ import torch
 
 from anygpt.config import StackConfig, read_values, resolve
 
+PICTURES = Path(__file__).parent / "fixtures" / "pictures.yaml"  # a stack of text and pictures
+
 
 @pytest.fixture(scope="session")
 def random_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -48,16 +50,15 @@ def keep_to_readable_tokens(language_model: Any, tokenizer: Any) -> None:
 
 @pytest.fixture(scope="session")
 def random_config(random_parts: Path) -> StackConfig:
-    """The tiny config over the untrained parts, without adapters."""
+    """A stack of text and pictures over the untrained parts, without adapters."""
     values = read_values(
-        "tiny",
+        PICTURES,
         [
             f"encoders.image.pretrained={random_parts / 'clip'}",
             f"backbone.pretrained={random_parts / 'language_model'}",
             f"generators.image.pretrained={random_parts / 'stable_diffusion'}",
             "backbone.max_tokens=12",
             "generators.image.steps=2",
-            "adapters=null",
         ],
     )
     return resolve(StackConfig, values)

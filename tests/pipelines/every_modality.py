@@ -12,6 +12,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from anygpt.config import StackConfig, read_values, resolve
 from encoders.pointbert import PointBertSettings, Ulip2Model
+from tests.conftest import PICTURES
 from tests.generators.tiny_audioldm2 import DURATION_S, MELS, PROMPT_TOKENS, save_tiny_audioldm2
 from tests.generators.tiny_zeroscope import save_tiny_zeroscope
 
@@ -28,7 +29,7 @@ def every_modality_config(parts: Path, folder: Path) -> StackConfig:
     _save_encoders(folder)
     save_tiny_zeroscope(folder / "zeroscope")
     save_tiny_audioldm2(folder / "audioldm2")
-    values = read_values("tiny", ["adapters=null", "backbone.max_tokens=6", "generators.image.steps=1"])
+    values = read_values(PICTURES, ["backbone.max_tokens=6", "generators.image.steps=1"])
     values["name"] = "everything"
     values["backbone"] |= {"pretrained": str(parts / "language_model"), "signal_tokens": SIGNAL_TOKENS}
     values["encoders"]["image"]["pretrained"] = str(parts / "clip")

@@ -1,10 +1,11 @@
-"""Two nodes in one machine, with GPUs that are only counted: prints where each stage went. Run by test_ray.py."""
+"""Two nodes in one machine, with GPUs that are only counted: prints where each stage of a stack's file went."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+import sys
 
 import ray
 from ray.cluster_utils import Cluster
@@ -25,7 +26,7 @@ def main() -> None:
     small = cluster.add_node(num_cpus=2, num_gpus=1, resources={"small": 1})
     big = cluster.add_node(num_cpus=3, num_gpus=1, resources={"big": 1})
     names = {small.node_id: "small", big.node_id: "big"}
-    config = load_stack_config("tiny")
+    config = load_stack_config(sys.argv[1])
     config.placement = PLACEMENT
     try:
         with AnyGPT.from_config(config, executor="ray", address=cluster.address) as model:

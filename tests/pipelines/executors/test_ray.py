@@ -132,15 +132,15 @@ def test_executor_of_another_name_is_refused():
         AnyGPT.from_config("tiny", address="auto")
 
 
-def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed():
+def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed(stack_file):
     script = Path(__file__).with_name("cluster_of_two.py")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, str(script), str(stack_file)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["encoders.image"] == {"node": "small", "resources": {"CPU": 0.5, "GPU": 0.75, "small": 1.0}}
     assert found["backbone"] == {"node": "big", "resources": {"CPU": 1.0, "GPU": 0.5, "big": 1.0}}
     assert found["generators.image"] == {"node": "big", "resources": {"CPU": 0.5, "GPU": 0.5}}
-    assert found["text"].startswith("Here is")
+    assert found["text"]
 
 
 def test_nothing_is_left_after_a_run(tmp_path):
