@@ -270,7 +270,6 @@ _CHECK = (
     "Is the thing",
     "Is what you see",
     "Would you call it",
-    "Could it be",
     "Is it true that it is",
     "Are you sure that it is",
     "Do you see that it is",
