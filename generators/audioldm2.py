@@ -5,27 +5,24 @@ Legend: B batch, S samples, F mel frames, M mel bands, C/F/M latents.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from diffusers import AudioLDM2Pipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from anygpt.errors import ConfigError, MediaError, RequestError, StageError
 from anygpt.media.values import Audio
 from anygpt.requests import GenerationOptions
-from anygpt.tensors import Conditioning, ConditioningSpec
+from anygpt.tensors import Conditioning
 from generators.audioldm2_parts import VOCODER_NAMES, VocoderName, load_pipeline
 from generators.audioldm2_prompts import AudioLDM2Prompts
-from generators.batching import Batch, group_compatible, run_batches, seeded_noise
-from generators.contract import Generator, OnStep, ShouldStop
+from generators.batching import Batch, seeded_noise
+from generators.diffusers_generator import DiffusersGenerator
 from generators.log_mels import LogMels
-from generators.noise_prediction import NoisePrediction
 from generators.progress import StepCounter
 from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls
 
@@ -43,7 +40,7 @@ class Sampling(NamedTuple):
     samples: int
 
 
-class AudioLDM2Generator(Generator):
+class AudioLDM2Generator(DiffusersGenerator):
     """A frozen AudioLDM-2 text-to-audio checkpoint. Safe to call from several threads at once.
 
     Sounds are as loud as the checkpoint makes them: nothing is normalised, only what is beyond ±1 is clipped.
@@ -56,6 +53,7 @@ class AudioLDM2Generator(Generator):
     """
 
     modality = "audio"
+    stage = STAGE
 
     @dataclass
     class Config:
@@ -109,16 +107,8 @@ class AudioLDM2Generator(Generator):
                     raise ConfigError(f"{key}: '{getattr(self, key)}' given, expected one of {', '.join(names)}")
 
     def __init__(self, config: Config, pipeline: AudioLDM2Pipeline) -> None:
-        self.config = config
-        self._pipeline = pipeline
-        self._prompts = AudioLDM2Prompts(pipeline, config.prompt_tokens, config.generated_tokens)
         self._log_mels = LogMels(config.mels)
-        self._noise_prediction = NoisePrediction(pipeline.scheduler)
-        try:
-            self.compatibility_key(GenerationOptions())
-        except RequestError as error:
-            raise ConfigError(f"{STAGE}: the defaults cannot be made; {error}") from error
-        self._empty_prompt = self._prompts.encode([""])
+        super().__init__(config, pipeline, AudioLDM2Prompts(pipeline, config.prompt_tokens, config.generated_tokens))
 
     @classmethod
     def from_config(cls, config: Config, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
@@ -140,51 +130,6 @@ class AudioLDM2Generator(Generator):
         )
         return cls(config, pipeline)
 
-    @property
-    def conditioning_spec(self) -> ConditioningSpec:
-        """`prompt_embeds` (T5's), `generated_prompt_embeds` (GPT-2's) and the former's `attention_mask`."""
-        return self._prompts.spec
-
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        """The frozen networks by their diffusers names."""
-        return {name: part for name, part in self._pipeline.components.items() if isinstance(part, nn.Module)}
-
-    def encode_prompt(self, prompts: list[str]) -> Conditioning:
-        """The checkpoint's own text encoders; see `AudioLDM2Prompts.encode`.
-
-        Args:
-            prompts: B texts; empty is allowed, what is beyond `prompt_tokens` is cut off.
-        Raises:
-            RequestError: if there are no prompts.
-        """
-        return self._prompts.encode(prompts)
-
-    def denoising_loss(self, conditioning: Conditioning, media: list[Any]) -> Tensor:
-        """Mean squared error of the UNet's prediction at random timesteps, drawn from torch's global generators.
-
-        Args:
-            conditioning: as the spec names it; gradients reach all but the mask.
-            media: B sounds of the configured sampling rate; cut off or filled with silence to `duration_s`.
-        Returns:
-            A float32 scalar.
-        Raises:
-            RequestError: if the conditioning does not match the spec or the number of sounds.
-            MediaError: if an item is not a sound, or of another sampling rate.
-        """
-        given = self._checked(conditioning, len(media))
-
-        def denoise(noisy_BCFM: Tensor, timesteps_B: Tensor) -> Tensor:
-            return self._pipeline.unet(
-                noisy_BCFM,
-                timesteps_B,
-                encoder_hidden_states=given["generated_prompt_embeds"],
-                encoder_hidden_states_1=given["prompt_embeds"],
-                encoder_attention_mask_1=given["attention_mask"],
-            ).sample
-
-        return self._noise_prediction.loss(self._encode_sounds(media), denoise)
-
     def compatibility_key(self, options: GenerationOptions) -> Sampling:
         """Steps, guidance and length with the configured defaults filled in.
 
@@ -203,46 +148,30 @@ class AudioLDM2Generator(Generator):
             )
         return Sampling(steps, max(guidance, 1.0), max(1, round(duration_s * config.mels.sampling_rate_hz)))
 
-    def generate(
-        self,
-        conditioning: Conditioning,
-        options: Sequence[GenerationOptions],
-        on_step: OnStep | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> list[Any]:
-        """Sample one `Audio` per item; what is common to all generators stands in the contract."""
-        given = {name: tensor.detach() for name, tensor in self._checked(conditioning, len(options)).items()}
-        keys = [self.compatibility_key(item) for item in options]
-        return run_batches(
-            group_compatible(keys, self.config.max_batch_size, pad=self.config.pad_batches),
-            lambda sampling: callback_calls(self._pipeline.scheduler, sampling.steps),
-            lambda batch, counter: self._sample(
-                {name: tensor[batch.items] for name, tensor in given.items()},
-                [options[item].seed for item in batch.items],
-                batch,
-                counter,
-            ),
-            on_step,
-            should_stop,
-        )
+    def _reported_steps(self, steps: int) -> int:
+        return callback_calls(self._pipeline.scheduler, steps)
+
+    def _denoise(self, noisy: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:
+        return self._pipeline.unet(
+            noisy,
+            timesteps_B,
+            encoder_hidden_states=conditioning["generated_prompt_embeds"],
+            encoder_hidden_states_1=conditioning["prompt_embeds"],
+            encoder_attention_mask_1=conditioning["attention_mask"],
+        ).sample
 
     def _sample(
         self, conditioning: Conditioning, seeds: list[int], batch: Batch, counter: StepCounter
     ) -> list[Audio | StageError]:
         sampling: Sampling = batch.key
-        pipeline, mels = copy.copy(self._pipeline), self.config.mels
-        pipeline.scheduler = copy.deepcopy(self._pipeline.scheduler)
+        pipeline, mels = self._fresh_pipeline(), self.config.mels
         frames, scale = self._frames(sampling.samples), pipeline.vae_scale_factor
         latents_BCFM, randoms = seeded_noise(
             (pipeline.unet.config.in_channels, frames // scale, mels.bands // scale), seeds
         )
-        negative = {
-            f"negative_{name}": tensor.to(conditioning[name]).expand_as(conditioning[name])
-            for name, tensor in self._empty_prompt.items()
-        }
         waveforms_BS = pipeline(
             **conditioning,
-            **negative,
+            **self._negative(conditioning),
             latents=latents_BCFM.to(conditioning["prompt_embeds"]),
             generator=randoms,
             num_inference_steps=sampling.steps,
@@ -266,7 +195,7 @@ class AudioLDM2Generator(Generator):
         return math.ceil(math.ceil(least / self.config.mels.hop_size) / scale) * scale
 
     @torch.no_grad()
-    def _encode_sounds(self, media: list[Any]) -> Tensor:
+    def _encode_media(self, media: list[Any]) -> Tensor:
         """Sounds → scaled VAE latents (B, C, F, M) of the configured length."""
         rate_hz = self.config.mels.sampling_rate_hz
         for item, sound in enumerate(media):
@@ -283,11 +212,3 @@ class AudioLDM2Generator(Generator):
         vae = self._pipeline.vae
         mels_B1FM = self._log_mels(waveforms_BS)[:, None].to(vae.device, vae.dtype)
         return vae.encode(mels_B1FM).latent_dist.sample() * vae.config.scaling_factor
-
-    def _checked(self, conditioning: Conditioning, batch_size: int) -> Conditioning:
-        self.check_conditioning(conditioning, batch_size)
-        unet, spec = self._pipeline.unet, self.conditioning_spec
-        return {
-            name: tensor.to(unet.device, torch.int64 if spec[name].is_mask else unet.dtype)
-            for name, tensor in conditioning.items()
-        }

@@ -9,9 +9,9 @@ from threading import Lock
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from anygpt.errors import CheckpointError, RequestError
+from anygpt.tensors import Conditioning, ConditioningSpec, TensorSpec
 
 CLIP_TOKENIZER_FILES = ("tokenizer.json", "vocab.json+merges.txt")  # alternatives
 
@@ -30,18 +30,18 @@ class ClipPrompts:
         self._lock = Lock()  # fast tokenizers keep padding and truncation as state
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(T, D): as many tokens as the tokenizer pads to, as wide as the text encoder."""
-        return self._tokenizer.model_max_length, self._text_encoder.config.hidden_size
+    def spec(self) -> ConditioningSpec:
+        """`prompt_embeds` (T, D): as many tokens as the tokenizer pads to, as wide as the text encoder."""
+        return {"prompt_embeds": TensorSpec((self._tokenizer.model_max_length, self._text_encoder.config.hidden_size))}
 
     @torch.no_grad()
-    def encode(self, prompts: list[str]) -> Tensor:
+    def encode(self, prompts: list[str]) -> Conditioning:
         """The last hidden states.
 
         Args:
             prompts: B texts; empty is allowed, what is beyond T tokens is cut off.
         Returns:
-            (B, T, D) in the text encoder's dtype.
+            `prompt_embeds` (B, T, D) in the text encoder's dtype.
         Raises:
             RequestError: if there are no prompts.
         Source: diffusers' `StableDiffusionPipeline.encode_prompt`, which would tokenize twice and log what it cuts off.
@@ -55,7 +55,7 @@ class ClipPrompts:
         # CLIP attends to its padding, save in checkpoints that say otherwise
         attends = getattr(self._text_encoder.config, "use_attention_mask", False)
         mask_BT = texts.attention_mask if attends else None
-        return self._text_encoder(texts.input_ids, attention_mask=mask_BT).last_hidden_state
+        return {"prompt_embeds": self._text_encoder(texts.input_ids, attention_mask=mask_BT).last_hidden_state}
 
 
 def check_clip_parts(parts: dict[str, Any], where: str) -> None:

@@ -5,23 +5,20 @@ Legend: B batch, T text tokens, D text width, C/H/W image or latents.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from anygpt.errors import ConfigError, MediaError, RequestError, StageError
 from anygpt.requests import GenerationOptions
-from anygpt.tensors import Conditioning, ConditioningSpec, TensorSpec
-from generators.batching import Batch, group_compatible, run_batches, seeded_noise
+from anygpt.tensors import Conditioning
+from generators.batching import Batch, seeded_noise
 from generators.clip_prompts import ClipPrompts
-from generators.contract import Generator, OnStep, ShouldStop
-from generators.noise_prediction import NoisePrediction
+from generators.diffusers_generator import DiffusersGenerator
 from generators.picture_size import check_size, native_size_px
 from generators.progress import StepCounter
 from generators.schedulers import SCHEDULER_NAMES, SchedulerName, denoiser_calls
@@ -42,7 +39,7 @@ class Sampling(NamedTuple):
     width_px: int
 
 
-class StableDiffusionGenerator(Generator):
+class StableDiffusionGenerator(DiffusersGenerator):
     """A frozen Stable Diffusion 1.x or 2.x checkpoint. Safe to call from several threads at once.
 
     Args:
@@ -53,6 +50,7 @@ class StableDiffusionGenerator(Generator):
     """
 
     modality = "image"
+    stage = STAGE
 
     @dataclass
     class Config:
@@ -96,15 +94,7 @@ class StableDiffusionGenerator(Generator):
                 raise ConfigError(f"scheduler: '{self.scheduler}' given, expected one of {', '.join(SCHEDULER_NAMES)}")
 
     def __init__(self, config: Config, pipeline: StableDiffusionPipeline) -> None:
-        self.config = config
-        self._pipeline = pipeline
-        self._prompts = ClipPrompts(pipeline.tokenizer, pipeline.text_encoder)
-        self._noise_prediction = NoisePrediction(pipeline.scheduler)
-        try:
-            self.compatibility_key(GenerationOptions())
-        except RequestError as error:
-            raise ConfigError(f"{STAGE}: the defaults cannot be made; {error}") from error
-        self._empty_prompt_1TD = self._prompts.encode([""])
+        super().__init__(config, pipeline, ClipPrompts(pipeline.tokenizer, pipeline.text_encoder))
 
     @classmethod
     def from_config(cls, config: Config, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
@@ -124,47 +114,6 @@ class StableDiffusionGenerator(Generator):
         )
         return cls(config, pipeline)
 
-    @property
-    def conditioning_spec(self) -> ConditioningSpec:
-        """`prompt_embeds` (T, D): as many tokens as the tokenizer pads to, as wide as the text encoder."""
-        return {"prompt_embeds": TensorSpec(self._prompts.shape)}
-
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        """The frozen networks by their diffusers names."""
-        return {name: part for name, part in self._pipeline.components.items() if isinstance(part, nn.Module)}
-
-    def encode_prompt(self, prompts: list[str]) -> Conditioning:
-        """The checkpoint's own text encoder.
-
-        Args:
-            prompts: B texts; empty is allowed, what is beyond T tokens is cut off.
-        Returns:
-            `prompt_embeds` (B, T, D) in the text encoder's dtype.
-        Raises:
-            RequestError: if there are no prompts.
-        """
-        return {"prompt_embeds": self._prompts.encode(prompts)}
-
-    def denoising_loss(self, conditioning: Conditioning, media: list[Any]) -> Tensor:
-        """Mean squared error of the UNet's prediction at random timesteps, drawn from torch's global generators.
-
-        Args:
-            conditioning: `prompt_embeds` (B, T, D), which gradients reach.
-            media: B pictures; resized to the configured size.
-        Returns:
-            A float32 scalar.
-        Raises:
-            RequestError: if the conditioning does not match the spec or the number of pictures.
-            MediaError: if an item is not a picture.
-        """
-        embeds_BTD = self._prompt_embeds(conditioning, len(media))
-
-        def denoise(noisy_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
-            return self._pipeline.unet(noisy_BCHW, timesteps_B, encoder_hidden_states=embeds_BTD).sample
-
-        return self._noise_prediction.loss(self._encode_pictures(media), denoise)
-
     def compatibility_key(self, options: GenerationOptions) -> Sampling:
         """Steps, guidance and size with the configured defaults filled in.
 
@@ -182,41 +131,26 @@ class StableDiffusionGenerator(Generator):
         check_size(pipeline, height_px, width_px, config.max_pixels)
         return Sampling(steps, max(guidance, 1.0), height_px, width_px)
 
-    def generate(
-        self,
-        conditioning: Conditioning,
-        options: Sequence[GenerationOptions],
-        on_step: OnStep | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> list[Any]:
-        """Sample one RGB picture per item; what is common to all generators stands in the contract."""
-        embeds_BTD = self._prompt_embeds(conditioning, len(options)).detach()
-        config = self.config
-        keys = [self.compatibility_key(item) for item in options]
-        return run_batches(
-            group_compatible(keys, config.max_batch_size, pad=config.pad_batches),
-            lambda sampling: denoiser_calls(self._pipeline.scheduler, sampling.steps),
-            lambda batch, counter: self._sample(
-                embeds_BTD[batch.items], [options[item].seed for item in batch.items], batch, counter
-            ),
-            on_step,
-            should_stop,
-        )
+    def _reported_steps(self, steps: int) -> int:
+        return denoiser_calls(self._pipeline.scheduler, steps)
+
+    def _denoise(self, noisy: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:
+        embeds_BTD = conditioning["prompt_embeds"]
+        return self._pipeline.unet(noisy, timesteps_B, encoder_hidden_states=embeds_BTD).sample
 
     def _sample(
-        self, embeds_BTD: Tensor, seeds: list[int], batch: Batch, counter: StepCounter
+        self, conditioning: Conditioning, seeds: list[int], batch: Batch, counter: StepCounter
     ) -> list[Image.Image | StageError]:
         sampling: Sampling = batch.key
-        pipeline = copy.copy(self._pipeline)
-        pipeline.scheduler = copy.deepcopy(self._pipeline.scheduler)
+        pipeline = self._fresh_pipeline()
         scale = pipeline.vae_scale_factor
         latents_BCHW, randoms = seeded_noise(
             (pipeline.unet.config.in_channels, sampling.height_px // scale, sampling.width_px // scale), seeds
         )
         output = pipeline(
-            prompt_embeds=embeds_BTD,
-            negative_prompt_embeds=self._empty_prompt_1TD.to(embeds_BTD).expand_as(embeds_BTD),
-            latents=latents_BCHW.to(embeds_BTD),
+            **conditioning,
+            **self._negative(conditioning),
+            latents=latents_BCHW.to(conditioning["prompt_embeds"]),
             generator=randoms,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance,
@@ -240,7 +174,7 @@ class StableDiffusionGenerator(Generator):
         return processor.numpy_to_pil(processor.pt_to_numpy(pixels_CHW[None]))[0]
 
     @torch.no_grad()
-    def _encode_pictures(self, media: list[Any]) -> Tensor:
+    def _encode_media(self, media: list[Any]) -> Tensor:
         """Pictures → scaled VAE latents (B, C, H, W) of the configured size."""
         for item, picture in enumerate(media):
             if not isinstance(picture, Image.Image):
@@ -251,7 +185,3 @@ class StableDiffusionGenerator(Generator):
             [picture.convert("RGB") for picture in media], size.height_px, size.width_px
         )
         return vae.encode(pixels_BCHW.to(vae.device, vae.dtype)).latent_dist.sample() * vae.config.scaling_factor
-
-    def _prompt_embeds(self, conditioning: Conditioning, batch_size: int) -> Tensor:
-        self.check_conditioning(conditioning, batch_size)
-        return conditioning["prompt_embeds"].to(self._pipeline.unet.device, self._pipeline.unet.dtype)

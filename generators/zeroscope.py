@@ -5,8 +5,6 @@ Legend: B batch, T text tokens, D text width, F frames, C/H/W frame or latents.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,16 +12,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import TextToVideoSDPipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from anygpt.errors import ConfigError, MediaError, RequestError, StageError
 from anygpt.media.values import Video
 from anygpt.requests import GenerationOptions
-from anygpt.tensors import Conditioning, ConditioningSpec, TensorSpec
-from generators.batching import Batch, group_compatible, run_batches, seeded_noise
+from anygpt.tensors import Conditioning
+from generators.batching import Batch, seeded_noise
 from generators.clip_prompts import ClipPrompts
-from generators.contract import Generator, OnStep, ShouldStop
-from generators.noise_prediction import NoisePrediction
+from generators.diffusers_generator import DiffusersGenerator
 from generators.picture_size import check_size, native_size_px
 from generators.progress import StepCounter
 from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls, draws_noise
@@ -45,7 +42,7 @@ class Sampling(NamedTuple):
     frames: int
 
 
-class ZeroscopeGenerator(Generator):
+class ZeroscopeGenerator(DiffusersGenerator):
     """A frozen Zeroscope or ModelScope text-to-video checkpoint. Safe to call from several threads at once.
 
     Args:
@@ -56,6 +53,7 @@ class ZeroscopeGenerator(Generator):
     """
 
     modality = "video"
+    stage = STAGE
 
     @dataclass
     class Config:
@@ -108,18 +106,9 @@ class ZeroscopeGenerator(Generator):
                 raise ConfigError(f"scheduler: '{self.scheduler}' given, expected one of {', '.join(SCHEDULER_NAMES)}")
 
     def __init__(self, config: Config, pipeline: TextToVideoSDPipeline) -> None:
-        self.config = config
-        self._pipeline = pipeline
-        self._prompts = ClipPrompts(pipeline.tokenizer, pipeline.text_encoder)
-        self._noise_prediction = NoisePrediction(pipeline.scheduler)
-        self._batch_size = 1 if draws_noise(pipeline.scheduler) else config.max_batch_size
         if config.slice_frames:
             pipeline.vae.enable_slicing()
-        try:
-            self.compatibility_key(GenerationOptions())
-        except RequestError as error:
-            raise ConfigError(f"{STAGE}: the defaults cannot be made; {error}") from error
-        self._empty_prompt_1TD = self._prompts.encode([""])
+        super().__init__(config, pipeline, ClipPrompts(pipeline.tokenizer, pipeline.text_encoder))
 
     @classmethod
     def from_config(cls, config: Config, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
@@ -138,47 +127,6 @@ class ZeroscopeGenerator(Generator):
             dtype=dtype,
         )
         return cls(config, pipeline)
-
-    @property
-    def conditioning_spec(self) -> ConditioningSpec:
-        """`prompt_embeds` (T, D): as many tokens as the tokenizer pads to, as wide as the text encoder."""
-        return {"prompt_embeds": TensorSpec(self._prompts.shape)}
-
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        """The frozen networks by their diffusers names."""
-        return {name: part for name, part in self._pipeline.components.items() if isinstance(part, nn.Module)}
-
-    def encode_prompt(self, prompts: list[str]) -> Conditioning:
-        """The checkpoint's own text encoder.
-
-        Args:
-            prompts: B texts; empty is allowed, what is beyond T tokens is cut off.
-        Returns:
-            `prompt_embeds` (B, T, D) in the text encoder's dtype.
-        Raises:
-            RequestError: if there are no prompts.
-        """
-        return {"prompt_embeds": self._prompts.encode(prompts)}
-
-    def denoising_loss(self, conditioning: Conditioning, media: list[Any]) -> Tensor:
-        """Mean squared error of the UNet's prediction at random timesteps, drawn from torch's global generators.
-
-        Args:
-            conditioning: `prompt_embeds` (B, T, D), which gradients reach.
-            media: B videos; resized to the configured size, and as many of their frames as configured, evenly spaced.
-        Returns:
-            A float32 scalar.
-        Raises:
-            RequestError: if the conditioning does not match the spec or the number of videos.
-            MediaError: if an item is not a video.
-        """
-        embeds_BTD = self._prompt_embeds(conditioning, len(media))
-
-        def denoise(noisy_BCFHW: Tensor, timesteps_B: Tensor) -> Tensor:
-            return self._pipeline.unet(noisy_BCFHW, timesteps_B, encoder_hidden_states=embeds_BTD).sample
-
-        return self._noise_prediction.loss(self._encode_videos(media), denoise)
 
     def compatibility_key(self, options: GenerationOptions) -> Sampling:
         """Steps, guidance, size and frames with the configured defaults filled in.
@@ -200,32 +148,22 @@ class ZeroscopeGenerator(Generator):
         check_size(self._pipeline, height_px, width_px, config.max_pixels)
         return Sampling(steps, max(guidance, 1.0), height_px, width_px, frames)
 
-    def generate(
-        self,
-        conditioning: Conditioning,
-        options: Sequence[GenerationOptions],
-        on_step: OnStep | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> list[Any]:
-        """Sample one `Video` per item; what is common to all generators stands in the contract."""
-        embeds_BTD = self._prompt_embeds(conditioning, len(options)).detach()
-        keys = [self.compatibility_key(item) for item in options]
-        return run_batches(
-            group_compatible(keys, self._batch_size, pad=self.config.pad_batches),
-            lambda sampling: callback_calls(self._pipeline.scheduler, sampling.steps),
-            lambda batch, counter: self._sample(
-                embeds_BTD[batch.items], [options[item].seed for item in batch.items], batch, counter
-            ),
-            on_step,
-            should_stop,
-        )
+    @property
+    def _batch_size(self) -> int:
+        return 1 if draws_noise(self._pipeline.scheduler) else self.config.max_batch_size
+
+    def _reported_steps(self, steps: int) -> int:
+        return callback_calls(self._pipeline.scheduler, steps)
+
+    def _denoise(self, noisy: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:
+        embeds_BTD = conditioning["prompt_embeds"]
+        return self._pipeline.unet(noisy, timesteps_B, encoder_hidden_states=embeds_BTD).sample
 
     def _sample(
-        self, embeds_BTD: Tensor, seeds: list[int], batch: Batch, counter: StepCounter
+        self, conditioning: Conditioning, seeds: list[int], batch: Batch, counter: StepCounter
     ) -> list[Video | StageError]:
         sampling: Sampling = batch.key
-        pipeline = copy.copy(self._pipeline)
-        pipeline.scheduler = copy.deepcopy(self._pipeline.scheduler)
+        pipeline = self._fresh_pipeline()
         scale = pipeline.vae_scale_factor
         latents_BCFHW, randoms = seeded_noise(
             (
@@ -237,9 +175,9 @@ class ZeroscopeGenerator(Generator):
             seeds,
         )
         pixels_BFCHW = pipeline(
-            prompt_embeds=embeds_BTD,
-            negative_prompt_embeds=self._empty_prompt_1TD.to(embeds_BTD).expand_as(embeds_BTD),
-            latents=latents_BCFHW.to(embeds_BTD),
+            **conditioning,
+            **self._negative(conditioning),
+            latents=latents_BCFHW.to(conditioning["prompt_embeds"]),
             generator=randoms[0],  # only drawn from where batches hold one video
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance,
@@ -259,7 +197,7 @@ class ZeroscopeGenerator(Generator):
         return Video(frames_FHWC.contiguous().numpy(), self.config.fps)
 
     @torch.no_grad()
-    def _encode_videos(self, media: list[Any]) -> Tensor:
+    def _encode_media(self, media: list[Any]) -> Tensor:
         """Videos → scaled VAE latents (B, C, F, H, W) of the configured size and length."""
         for item, video in enumerate(media):
             if not isinstance(video, Video):
@@ -269,10 +207,6 @@ class ZeroscopeGenerator(Generator):
         pixels_NCHW = torch.cat([_resized(video, sampling) for video in media]).to(vae.device, vae.dtype)
         latents_NCHW = vae.encode(pixels_NCHW).latent_dist.sample() * vae.config.scaling_factor
         return latents_NCHW.unflatten(0, (len(media), sampling.frames)).transpose(1, 2)
-
-    def _prompt_embeds(self, conditioning: Conditioning, batch_size: int) -> Tensor:
-        self.check_conditioning(conditioning, batch_size)
-        return conditioning["prompt_embeds"].to(self._pipeline.unet.device, self._pipeline.unet.dtype)
 
 
 def _resized(video: Video, sampling: Sampling) -> Tensor:

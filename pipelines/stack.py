@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,19 +32,6 @@ class Stack:
     generators: dict[str, Generator]
 
 
-@contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """Loading makes very many objects, and they stay: to look for garbage among them takes a tenth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@without_garbage_collection()
 def build_encoder(config: StackConfig, modality: str) -> Encoder:
     """Load one encoder to its place.
 
@@ -61,7 +46,6 @@ def build_encoder(config: StackConfig, modality: str) -> Encoder:
     return encoder_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
 
 
-@without_garbage_collection()
 def build_generator(config: StackConfig, modality: str) -> Generator:
     """Load one generator to its place.
 
@@ -76,7 +60,6 @@ def build_generator(config: StackConfig, modality: str) -> Generator:
     return generator_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
 
 
-@without_garbage_collection()
 def build_backbone(config: StackConfig) -> Backbone:
     """Load the language model to its place, without adapters."""
     placement = config.placed("backbone")
