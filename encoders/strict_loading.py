@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
 
 from anygpt.errors import CheckpointError
 from anygpt.weights.quiet import quiet_libraries
+
+if TYPE_CHECKING:  # its import takes seconds, and encoders of our own do without
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _MAX_KEYS_NAMED = 3
 

@@ -61,7 +61,8 @@ def _write_files(stage: BackboneStage, config: StackConfig, folder: Path) -> Non
     for name in PROJECTOR_FILES:
         save_file(saved_tensors(getattr(stage, name).state_dict()), folder / f"{name}.safetensors")
     stage.backbone.save_adapters(folder)
-    save_config(replace(config, adapter_overlays=[]), folder / CONFIG_FILE)  # the bundle has all of them
+    # The bundle has all of them; where they began is of no use to those who load it.
+    save_config(replace(config, adapters=None, adapter_overlays=[]), folder / CONFIG_FILE)
     (folder / "README.md").write_text(model_card(stage, config), encoding="utf-8")
 
 

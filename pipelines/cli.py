@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 eval_app = typer.Typer(help="Measure a stack in the small world.")
-world_app = typer.Typer(help="Look into the small world: draw scenes, read pictures back.")
+world_app = typer.Typer(help="Look into the small world: show scenes, read them back.")
 app.add_typer(eval_app, name="eval")
 app.add_typer(world_app, name="world")
 
@@ -321,14 +321,14 @@ def pretrain(
 @world_app.command("draw")
 def world_draw(
     words: Annotated[str, typer.Argument(help="A scene, as in: 'a small red circle at the top left'.")],
-    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("scene.png"),
+    out: Annotated[Path, typer.Option(help="File to write: .png, .wav, .mp4 or .ply.")] = Path("scene.png"),
     seed: Seed = 0,
 ) -> None:
-    """Draw a scene exactly, without any model."""
-    from anygpt.media import save_image
-    from anygpt.world.images import render_image
+    """Draw, play, film or scan a scene exactly, without any model."""
+    from anygpt.media.kinds import kind_of_file, save_medium
     from anygpt.world.oracle import read_text
     from anygpt.world.phrases import canonical
+    from anygpt.world.rendering import render
     from anygpt.world.scenes import Scene
 
     reading = read_text(canonical(words))
@@ -336,21 +336,25 @@ def world_draw(
         raise RequestError(
             f"scene: '{words}' given, expected one shape and one colour, as in: a small red circle at the top"
         )
-    scene = Scene(reading.shape, reading.colour, reading.size or "large", reading.position or "center")
-    save_image(render_image(scene, seed), out)
+    modality = kind_of_file(out)
+    size, position, motion = reading.size or "large", reading.position or "center", reading.motion or "still"
+    scene = Scene(reading.shape, reading.colour, size, position, motion).in_modality(modality)
+    save_medium(render(scene, modality, seed), out)
     print(out)
 
 
 @world_app.command("read")
-def world_read(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
-    """Read a picture's attributes back by signal processing."""
+def world_read(file: Annotated[Path, typer.Argument(help="A picture, sound, video or point cloud.")]) -> None:
+    """Read a file's attributes back by signal processing."""
     from anygpt.config import Limits
-    from anygpt.world.oracle import read_image
+    from anygpt.media.kinds import kind_of_file
+    from anygpt.world.oracle import READERS
     from anygpt.world.scenes import attributes_of
     from pipelines.terminal import load_file
 
-    reading = read_image(load_file("image", file, Limits()))
-    print(json.dumps({attribute: reading.get(attribute) for attribute in attributes_of("image")}))
+    modality = kind_of_file(file)
+    reading = READERS[modality](load_file(modality, file, Limits()))
+    print(json.dumps({attribute: reading.get(attribute) for attribute in attributes_of(modality)}))
 
 
 def listed(modalities: str | None) -> list[str] | None:

@@ -298,7 +298,9 @@ def convert(talk: Talk) -> None:
 
 
 def compare(talk: Talk) -> None:
-    """Are two media alike in shape or in colour?"""
+    """Are two media alike in shape or in colour? Both are named before the verdict: a small model compares words it has
+    written, not two pictures.
+    """
     if not talk.inputs:
         return say(talk)
     attribute = talk.rng.choice(("shape", "colour"))
@@ -313,10 +315,8 @@ def compare(talk: Talk) -> None:
     user.insert(talk.rng.choice((0, 2)), talk.ask(f"compare_{attribute}"))
     one, other = getattr(first, attribute), getattr(second, attribute)
     noun = "a " if attribute == "shape" else ""
-    verdict = f"Yes, both are {one}." if noun == "" else f"Yes, each is a {one}."
-    if one != other:
-        verdict = f"No, the first is {noun}{one} and the second is {noun}{other}."
-    talk.add(user, [verdict], None, None)
+    verdict = "the same" if one == other else "not the same"
+    talk.add(user, [f"The first is {noun}{one}, the second is {noun}{other}: {verdict} {attribute}."], None, None)
     return None
 
 
@@ -332,7 +332,7 @@ def outside(talk: Talk) -> None:
 
 # Kinds of turn and how often they come up.
 KINDS: dict[Callable[[Talk], None], float] = {
-    make: 5.0, make_two: 0.8, make_both: 1.2, say: 2.5, describe: 3.0, ask: 4.0, edit: 5.0, convert: 3.5, compare: 0.8,
+    make: 5.0, make_two: 0.8, make_both: 1.2, say: 2.5, describe: 3.0, ask: 4.0, edit: 5.0, convert: 3.5, compare: 1.6,
     greet: 0.4, outside: 1.0,
 }  # fmt: skip
 

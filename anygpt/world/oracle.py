@@ -12,7 +12,7 @@ from anygpt.world.audio_oracle import read_audio
 from anygpt.world.image_oracle import Measurement, measure_shape, name_position, name_size, read_image
 from anygpt.world.point_oracle import read_points
 from anygpt.world.readings import Reading
-from anygpt.world.text_oracle import read_text
+from anygpt.world.text_oracle import read_comparison, read_text
 from anygpt.world.video_oracle import read_video
 
 # Modality → reader of its media.
@@ -31,6 +31,7 @@ __all__ = [
     "name_position",
     "name_size",
     "read_audio",
+    "read_comparison",
     "read_image",
     "read_points",
     "read_text",

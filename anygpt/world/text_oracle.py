@@ -10,6 +10,8 @@ from anygpt.world.scenes import ATTRIBUTES, MOTIONS, attributes_of
 
 _MOTION = re.compile(rf"\b(?:moving\s+({'|'.join(MOTIONS[1:])})|(still))\b", re.IGNORECASE)
 
+_COMPARISON = re.compile(r"\bfirst is (?:a )?(\w+), the second is (?:a )?(\w+): (not )?the same\b", re.IGNORECASE)
+
 
 def read_text(text: str, modality: str = "text") -> Reading:
     """Read the attribute words of a free text: whole words in any case, the longest position that fits.
@@ -33,6 +35,15 @@ def read_text(text: str, modality: str = "text") -> Reading:
         values = {" ".join(match.lower().split()) for match in _words(attribute).findall(without_motions)}
         found[attribute] = values.pop() if len(values) == 1 else None
     return Reading(**found)
+
+
+def read_comparison(text: str) -> dict[str, str | None]:
+    """Read a verdict on two media: {"first": "red", "second": "blue", "same": "no"}, None for what is not said."""
+    found = _COMPARISON.search(text)
+    if found is None:
+        return dict.fromkeys(("first", "second", "same"))
+    first, second, differs = found.groups()
+    return {"first": first.lower(), "second": second.lower(), "same": "no" if differs else "yes"}
 
 
 @functools.cache

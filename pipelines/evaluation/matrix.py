@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from anygpt.errors import RequestError
 from anygpt.media import save_image
 from anygpt.messages import Message, modality_of
 from anygpt.world.dialogues import SHOWABLE
-from anygpt.world.oracle import READERS, Reading, read_text
+from anygpt.world.oracle import READERS, Reading, read_comparison, read_text
 from anygpt.world.phrases import Split
 from pipelines.assistant import AnyGPT, Reply
 from pipelines.evaluation.picture import draw_matrix
-from pipelines.evaluation.trials import CELLS, QUESTIONS, Trial, make_trials
+from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, Trial, comparison, make_trials
 
 BATCH = 16
 
@@ -41,7 +41,7 @@ class Score:
         """Share of passed trials."""
         return self.passed / self.trials
 
-    def add(self, trial: Trial, reading: Reading, reply: Reply) -> None:
+    def add(self, trial: Trial, reading: Reading | Mapping[str, str | None], reply: Reply) -> None:
         """Count one trial."""
         right = {attribute: reading.get(attribute) == value for attribute, value in trial.expected.items()}
         for attribute, is_right in right.items():
@@ -113,6 +113,8 @@ def run_matrix(model: AnyGPT, *, trials: int = 100, seed: int = 0, split: Split 
     inputs, outputs = ("text", *model.executor.input_modalities), ("text", *model.executor.output_modalities)
     kinds = {cell_name(*cell): builder for cell, builder in CELLS.items() if cell[0] in inputs and cell[1] in outputs}
     kinds |= {f"questions about {source}": builder for source, builder in QUESTIONS.items() if source in inputs}
+    if model.executor.input_modalities:
+        kinds["comparing two media"] = comparison
     scores: dict[bool, dict[str, Score]] = {True: {}, False: {}}
     for name, builder in kinds.items():
         for seen in (True, False):
@@ -148,8 +150,10 @@ def last_replies(model: AnyGPT, trials: Sequence[Trial], first_seed: int) -> lis
     return [(trial, reply) for trial, reply in zip(trials, replies, strict=True) if reply is not None]
 
 
-def read_reply(reply: Reply, trial: Trial) -> Reading:
+def read_reply(reply: Reply, trial: Trial) -> Reading | Mapping[str, str | None]:
     """What the oracle reads in a reply; a reply without the medium, or with several, reads as nothing."""
+    if trial.output == COMPARISON:
+        return read_comparison(reply.text)
     if trial.output == "text":
         return read_text(reply.text, trial.about)
     media = [part for part in reply.parts if not isinstance(part, str)]

@@ -20,7 +20,7 @@ class Trial:
 
     Attributes:
         messages: parts of each user message in turn.
-        output: modality of the reply that is read.
+        output: modality of the reply that is read, or "comparison".
         expected: attribute → value that must be read; all of them must be right.
         about: what a text is about: where words leave a motion out, a video and a sound are still.
     """
@@ -30,6 +30,8 @@ class Trial:
     expected: Mapping[str, str]
     about: str = "text"
 
+
+COMPARISON = "comparison"
 
 Builder = Callable[["Context"], Trial]
 
@@ -126,6 +128,23 @@ def question(source: str, context: Context) -> Trial:
     attribute = context.rng.choice(scene.attributes)
     said = context.ask(f"ask_{attribute}")
     return Trial((context.shown_with(scene, source, said),), "text", {attribute: scene.value(attribute)}, source)
+
+
+def comparison(context: Context) -> Trial:
+    """Whether two media are alike in shape or in colour; both values and the verdict must be right."""
+    attribute = context.rng.choice(("shape", "colour"))
+    modalities = [context.rng.choice(context.inputs) for _ in range(2)]
+    first, second = (context.scene(modality) for modality in modalities)
+    alike = first.changed(attribute, second.value(attribute))
+    if context.rng.random() < 0.5 and alike.seen == context.seen:
+        first = alike
+    shown = [
+        render(scene, modality, context.rng.getrandbits(32))
+        for scene, modality in zip((first, second), modalities, strict=True)
+    ]
+    one, other = first.value(attribute), second.value(attribute)
+    expected = {"first": one, "second": other, "same": "yes" if one == other else "no"}
+    return Trial(((*shown, context.ask(f"compare_{attribute}")),), COMPARISON, expected)
 
 
 def cell_builder(source: str, target: str) -> Builder:

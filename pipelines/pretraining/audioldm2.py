@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ from generators.audioldm2_prompts import AudioLDM2Prompts
 from generators.griffin_lim import GriffinLimVocoder
 from generators.log_mels import FLOOR, LogMels
 from generators.noise_prediction import NoisePrediction
+from pipelines.pretraining.precision import bf16_products
 from pipelines.pretraining.prompting import DROPPED_SHARE, noise_schedule, sayings, with_noise
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
@@ -60,6 +62,7 @@ GENERATED_TOKENS = 4
 CLAP_TOKENS = 64
 CLAP_WIDTH, T5_WIDTH, GPT2_WIDTH = 32, 64, 32
 CANONICAL_SHARE = 0.5
+PREDICTION_TYPE: Final = "v_prediction"
 SCENES = scenes_for("audio")
 
 
@@ -88,7 +91,7 @@ def build_autoencoder() -> AutoencoderKL:
 
 def reconstruction_losses(vae: AutoencoderKL, mels_B1FM: Tensor) -> dict[str, Tensor]:
     """L1 that counts what is heard `1 + SOUND_WEIGHT` times, and a light KL term."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with bf16_products():
         posterior = vae.encode(mels_B1FM).latent_dist
         decoded_B1FM = vae.decode(posterior.sample()).sample.float()
     heard_B1FM = (mels_B1FM > torch.tensor(FLOOR).log() + 3.0).float()
@@ -201,7 +204,7 @@ def assemble_pipeline(
 ) -> AudioLDM2Pipeline:
     """The parts as a pipeline with a DPM-Solver++ scheduler over the training schedule; its vocoder has no weights."""
     parts = {"vae": vae, "unet": unet, "vocoder": GriffinLimVocoder(MELS), **text_encoders}
-    parts["scheduler"] = DPMSolverMultistepScheduler.from_config(noise_schedule().config)
+    parts["scheduler"] = DPMSolverMultistepScheduler.from_config(noise_schedule(PREDICTION_TYPE).config)
     check_parts(parts, MELS, Path("the tiny AudioLDM-2"))
     return AudioLDM2Pipeline(**parts, feature_extractor=ClapFeatureExtractor(feature_size=8))
 
@@ -215,7 +218,7 @@ def pretrain_audioldm2(
     unet = build_unet().to(memory_format=torch.channels_last)
     pipeline = assemble_pipeline(vae, text_encoders, unet)
     prompts = AudioLDM2Prompts(pipeline, PROMPT_TOKENS, GENERATED_TOKENS)
-    noise_prediction = NoisePrediction(noise_schedule())
+    noise_prediction = NoisePrediction(noise_schedule(PREDICTION_TYPE))
     latents = (encoded(vae, mel_pool(seed + 2)) * vae.config.scaling_factor).clone()
 
     def losses_at(step: int) -> dict[str, Tensor]:
@@ -229,7 +232,7 @@ def pretrain_audioldm2(
         clean = latents[[i * COPIES + rng.randrange(COPIES) for i in picked]]
 
         def denoise(noisy: Tensor, timesteps_B: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
+            with bf16_products():
                 return unet(
                     noisy.to(memory_format=torch.channels_last),
                     timesteps_B,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from anygpt.world.images import SIZE_PX, render_batch
 from anygpt.world.scenes import ALL_SCENES
+from pipelines.pretraining.precision import bf16_products
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 BLOCK_OUT_CHANNELS = (16, 32, 48, 64)
@@ -52,7 +53,7 @@ def to_model_range(pixels_BCHW: Tensor) -> Tensor:
 
 def reconstruction_losses(vae: AutoencoderKL, images_BCHW: Tensor) -> dict[str, Tensor]:
     """L1 that counts the shape's pixels `1 + SHAPE_WEIGHT` times, and a light KL term."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with bf16_products():
         posterior = vae.encode(images_BCHW).latent_dist
         decoded_BCHW = vae.decode(posterior.sample()).sample.float()
     ground_B311 = images_BCHW[:, :, :1, :1]

@@ -20,6 +20,7 @@ from anygpt.world.images import SIZE_PX
 from anygpt.world.phrases import caption, paraphrase
 from anygpt.world.scenes import ALL_SCENES
 from pipelines.pretraining.autoencoder import POOL_COPIES, image_pool
+from pipelines.pretraining.precision import bf16_products
 from pipelines.pretraining.prompting import sayings
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
@@ -118,7 +119,7 @@ def pretrain_clip(out_dir: Path, steps: int, batch_size: int, seed: int) -> CLIP
         texts = sayings([ALL_SCENES[i] for i in picked], rng, CANONICAL_SHARE)
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
         images = augmented(pool[copies].float() / 127.5 - 1.0)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16_products():
             outputs = model(input_ids=tokens.input_ids, pixel_values=images)
         targets = torch.arange(batch_size)
         by_text, by_image = outputs.logits_per_text.float(), outputs.logits_per_image.float()

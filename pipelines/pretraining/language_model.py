@@ -20,6 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from anygpt.messages import Message
 from anygpt.world.dialogues import Depiction, Part, Turn, dialogue
 from backbone.prompt import PromptBuilder, TextSegment
+from pipelines.pretraining.precision import bf16_products
 from pipelines.pretraining.prompting import sayings
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
@@ -130,7 +131,7 @@ def pretrain_language_model(out_dir: Path, steps: int, turns_per_batch: int, see
 
     def losses_at(step: int) -> dict[str, Tensor]:
         ids_BT, labels_BT = text_batch(builder, random.Random(f"{seed}/{step}"), turns_per_batch)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16_products():
             hidden_BTH = model.model(input_ids=ids_BT).last_hidden_state
             learned = labels_BT[:, 1:] != IGNORED
             logits = model.lm_head(hidden_BTH[:, :-1][learned])

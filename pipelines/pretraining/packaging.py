@@ -25,7 +25,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "zeroscope": ("zeroscope", "zeroscope"),
     "audioldm2": ("audioldm2", "audioldm2"),
 }
-NOT_SHIPPED = ("state", "training_state")
+NOT_SHIPPED = ("state", "training_state", "training.yaml")
 
 
 def package_parts(parts: Path, weights: Path) -> None:

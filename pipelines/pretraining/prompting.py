@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from diffusers import DDPMScheduler
@@ -50,8 +51,18 @@ def roughened(text_BTD: Tensor, empty_1TD: Tensor) -> Tensor:
     return torch.where(torch.rand(len(text_BTD), 1, 1) < DROPPED_SHARE, empty_1TD, noisy_BTD)
 
 
-def noise_schedule() -> DDPMScheduler:
-    """Stable Diffusion's own training schedule."""
+def noise_schedule(prediction_type: Literal["epsilon", "v_prediction"]) -> DDPMScheduler:
+    """Stable Diffusion's own training schedule.
+
+    Args:
+        prediction_type: what the denoiser says. The velocity (arXiv 2202.00512) weighs what shows through much noise,
+            as a path or an envelope, more than the noise itself ("epsilon") does.
+    """
     return DDPMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
     )

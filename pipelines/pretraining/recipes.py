@@ -66,7 +66,7 @@ def _mel_autoencoder(out: Path) -> None:
 def _audioldm2(out: Path) -> None:
     from pipelines.pretraining.audioldm2 import pretrain_audioldm2
 
-    pretrain_audioldm2(out / "audioldm2", out / "mel_autoencoder", steps=1600, batch_size=32, seed=SEED)
+    pretrain_audioldm2(out / "audioldm2", out / "mel_autoencoder", steps=2400, batch_size=32, seed=SEED)
 
 
 def _frame_decoder(out: Path) -> None:
@@ -83,7 +83,7 @@ def _zeroscope(out: Path) -> None:
         picture_unet_dir=out / "stable_diffusion" / "unet",
         vae_dir=out / "frame_decoder",
         clip_dir=out / "sound_tower" / "clip",
-        steps=1200,
+        steps=2400,
         batch_size=16,
         seed=SEED,
     )

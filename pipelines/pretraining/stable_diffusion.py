@@ -23,6 +23,7 @@ from anygpt.world.scenes import ALL_SCENES
 from generators.noise_prediction import NoisePrediction
 from pipelines.pretraining.autoencoder import POOL_COPIES, image_pool, to_model_range
 from pipelines.pretraining.clip import TEXT_WIDTH
+from pipelines.pretraining.precision import bf16_products
 from pipelines.pretraining.prompting import noise_schedule, prompt_ids, roughened, sayings, text_tower
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
@@ -61,7 +62,7 @@ def pretrain_stable_diffusion(
     vae = AutoencoderKL.from_pretrained(autoencoder_dir).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(clip_dir)
     text_encoder = text_tower(CLIPModel.from_pretrained(clip_dir))
-    noise_prediction = NoisePrediction(noise_schedule())
+    noise_prediction = NoisePrediction(noise_schedule("epsilon"))
     latents = encode_pool(vae, seed + 2).clone()
     unet = build_unet(latents.shape[-1]).to(memory_format=torch.channels_last)
     empty_1TD = text_encoder(prompt_ids(tokenizer, [""])).last_hidden_state
@@ -74,7 +75,7 @@ def pretrain_stable_diffusion(
         clean = latents[[i * POOL_COPIES + rng.randrange(POOL_COPIES) for i in picked]]
 
         def denoise(noisy: Tensor, timesteps_B: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
+            with bf16_products():
                 return unet(
                     noisy.to(memory_format=torch.channels_last), timesteps_B, encoder_hidden_states=text_BTD
                 ).sample
@@ -97,7 +98,7 @@ def assemble_pipeline(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=DPMSolverMultistepScheduler.from_config(noise_schedule().config),
+        scheduler=DPMSolverMultistepScheduler.from_config(noise_schedule("epsilon").config),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -28,6 +28,7 @@ from encoders.beats_model import BeatsModel, BeatsSettings
 from encoders.beats_preprocessor import BeatsPreprocessor
 from encoders.pointbert import PointBertSettings, Ulip2Model
 from encoders.whisper_front_end import log_mel_spectrogram
+from pipelines.pretraining.precision import bf16_products
 from pipelines.pretraining.prompting import prompt_ids, sayings
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
@@ -109,7 +110,7 @@ def train_contrastively(
 
     def losses_at(step: int) -> dict[str, Tensor]:
         pairs = pairs_at(step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16_products():
             media_BE = pairs.embed()
             texts_BE = text.embed(pairs.scenes, random.Random(f"{options.seed}/{step}"))
         media_BE = nn.functional.normalize(media_BE.float(), dim=-1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -26,10 +27,12 @@ from anygpt.world import videos
 from anygpt.world.scenes import scenes_for
 from generators.noise_prediction import NoisePrediction
 from pipelines.pretraining.autoencoder import reconstruction_losses, to_model_range
+from pipelines.pretraining.precision import bf16_products
 from pipelines.pretraining.prompting import noise_schedule, prompt_ids, roughened, sayings, text_tower
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 CANONICAL_SHARE = 0.5
+PREDICTION_TYPE: Final = "v_prediction"  # the path is seen through more noise than the shape
 COPIES = 3
 SCENES = scenes_for("video")
 
@@ -83,7 +86,7 @@ def inflated_unet(picture_unet: UNet2DConditionModel) -> UNet3DConditionModel:
     for name, value in weights.items():
         if name in spatial:
             weights[name] = spatial[name].reshape(value.shape)  # a convolution of one pixel is a linear layer here
-        elif "proj_out" in name or "conv4" in name:
+        elif "proj_out" in name or "conv4.3" in name:  # the last convolution alone: conv4.0 is the norm before it
             weights[name] = torch.zeros_like(value)
     unet.load_state_dict(weights)
     return unet
@@ -104,9 +107,10 @@ def pretrain_zeroscope(
     vae = AutoencoderKL.from_pretrained(vae_dir).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(clip_dir)
     text_encoder = text_tower(CLIPModel.from_pretrained(clip_dir, dtype=torch.float32))
-    noise_prediction = NoisePrediction(noise_schedule())
+    noise_prediction = NoisePrediction(noise_schedule(PREDICTION_TYPE))
     latents = encode_pool(vae, seed + 2).clone()
-    unet = inflated_unet(UNet2DConditionModel.from_pretrained(picture_unet_dir, torch_dtype=torch.float32))
+    # Without dropout, which so small a network has nothing to spare for.
+    unet = inflated_unet(UNet2DConditionModel.from_pretrained(picture_unet_dir, torch_dtype=torch.float32)).eval()
     empty_1TD = text_encoder(prompt_ids(tokenizer, [""])).last_hidden_state
 
     def losses_at(step: int) -> dict[str, Tensor]:
@@ -117,12 +121,12 @@ def pretrain_zeroscope(
         clean = latents[[i * COPIES + rng.randrange(COPIES) for i in picked]]
 
         def denoise(noisy: Tensor, timesteps_B: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
+            with bf16_products():
                 return unet(noisy, timesteps_B, encoder_hidden_states=text_BTD).sample
 
         return {"noise": noise_prediction.loss(clean, denoise)}
 
-    options = LoopOptions(steps=steps, learning_rate=5e-4, warmup_steps=50, weight_decay=0.01, seed=seed)
+    options = LoopOptions(steps=steps, learning_rate=8e-4, warmup_steps=50, weight_decay=0.01, seed=seed)
     Loop(dict(unet.named_parameters()), options, out_dir / "state").finish(losses_at, print_log)
     assemble_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(out_dir)
     return unet
@@ -137,5 +141,5 @@ def assemble_pipeline(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=DPMSolverMultistepScheduler.from_config(noise_schedule().config),
+        scheduler=DPMSolverMultistepScheduler.from_config(noise_schedule(PREDICTION_TYPE).config),
     )

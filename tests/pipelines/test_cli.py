@@ -385,12 +385,22 @@ def test_eval_matrix_prints_the_table_and_writes_the_report(run, folder, loaded)
     assert {path.name for path in (folder / "report").iterdir()} == {"matrix.json", "matrix.png"}
 
 
-def test_world_draws_what_it_reads_back(run):
-    ended = run("world", "draw", "a small cyan triangle at the bottom left", "--out", "drawn.png", "--seed", "5")
-    assert (ended.code, ended.out) == (0, "drawn.png\n")
-    assert json.loads(run("world", "read", "drawn.png").out) == {
-        "shape": "triangle", "colour": "cyan", "size": "small", "position": "bottom left",
+@pytest.mark.parametrize(
+    ("name", "words", "attributes"),
+    [
+        ("shown.png", "a small cyan triangle at the bottom left", ("shape", "colour", "size", "position")),
+        ("shown.wav", "a small cyan triangle moving down", ("shape", "colour", "size", "motion")),
+        ("shown.mp4", "a small cyan triangle moving down", ("shape", "colour", "size", "motion")),
+        ("shown.ply", "a cyan triangle", ("shape", "colour")),
+    ],
+)
+def test_world_draws_what_it_reads_back(run, name, words, attributes):
+    ended = run("world", "draw", words, "--out", name, "--seed", "5")
+    assert (ended.code, ended.out) == (0, f"{name}\n")
+    truth = {
+        "shape": "triangle", "colour": "cyan", "size": "small", "position": "bottom left", "motion": "down",
     }  # fmt: skip
+    assert json.loads(run("world", "read", name).out) == {attribute: truth[attribute] for attribute in attributes}
 
 
 # What fails while running

@@ -33,7 +33,7 @@ from anygpt.world.dialogues import (
     say,
     stated,
 )
-from anygpt.world.oracle import read_text
+from anygpt.world.oracle import read_comparison, read_text
 from anygpt.world.phrases import NOUNS, SIZE_WORDS, VERBS, canonical, caption
 from anygpt.world.scenes import CARRIED, DEFAULTS, UNSEEN_PAIRS, VALUES, Scene, scenes_for
 
@@ -42,9 +42,7 @@ STATED = {stated(attribute, value) for attribute, values in VALUES.items() for v
 DESCRIBED = re.compile(r" ?(Here is|Listen to|Watch|Now there is|This is) (.*)\.")
 ANNOUNCED = {"image": "Here is", "audio": "Listen to", "video": "Watch"}
 ANSWER = re.compile(r"(?:It is|Yes, it is|No, it is) (.*)\.")
-VERDICT = re.compile(
-    r"Yes, both are (\w+)\.|Yes, each is a (\w+)\.|No, the first is (a )?(\w+) and the second is (a )?(\w+)\."
-)
+VERDICT = re.compile(r"The first is (a )?(\w+), the second is (a )?(\w+): (not )?the same (shape|colour)\.")
 
 
 def turns_of(kind: Callable[[Talk], None], count: int = 200, **options: Any) -> list[list[Turn]]:
@@ -96,7 +94,7 @@ def test_replies_are_canonical_and_media_are_what_the_words_before_them_say(spli
                     assert part.scene in scenes_for(part.modality)
                     made.add(part.modality)
     assert made == set(MAKEABLE)
-    assert began == {"Here", "Listen", "Watch", "Now", "This", "It", "Yes,", "No,", "I", "That"}
+    assert began == {"Here", "Listen", "Watch", "Now", "This", "It", "Yes,", "No,", "I", "That", "The"}
 
 
 def test_is_canonical_finds_what_is_not():
@@ -391,12 +389,11 @@ def test_compare_tells_the_truth():
             (reply,), (said,) = turn.reply, texts(turn.user)
             attribute = "colour" if re.search(r"colou?r", said.lower()) else "shape"
             one, other = getattr(first.scene, attribute), getattr(second.scene, attribute)
-            assert reply.startswith("Yes" if one == other else "No")
-            named = re.findall(rf"\b({'|'.join(VALUES[attribute])})\b", reply)
-            assert named == ([one] if one == other else [one, other])
-            verdicts.add((attribute, reply[:2]))
+            same = "yes" if one == other else "no"
+            assert read_comparison(reply) == {"first": one, "second": other, "same": same}
+            verdicts.add((attribute, same))
             modalities.add((first.modality, second.modality))
-    assert verdicts == {(attribute, said) for attribute in ("colour", "shape") for said in ("Ye", "No")}
+    assert verdicts == {(attribute, same) for attribute in ("colour", "shape") for same in ("yes", "no")}
     assert len(modalities) == len(SHOWABLE) ** 2
 
 

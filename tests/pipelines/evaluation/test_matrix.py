@@ -23,9 +23,11 @@ from pipelines.assistant import Reply
 from pipelines.evaluation import matrix
 from pipelines.evaluation.matrix import Report, Score, cell_name, read_reply, run_matrix, run_trials, write_report
 from pipelines.evaluation.picture import draw_matrix
-from pipelines.evaluation.trials import CELLS, QUESTIONS, Trial, make_trials
+from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, Trial, make_trials
 
 NAMES = [cell_name(*cell) for cell in CELLS] + [f"questions about {source}" for source in QUESTIONS]
+NAMES.append("comparing two media")
+COMPARED = (*VALUES["shape"], *VALUES["colour"])
 TRIALS = 6
 ANY_SCENE = Scene("circle", "red", "large", "center")
 
@@ -56,6 +58,10 @@ class Oracle:
         if len(asked) < len(trial.messages):
             return reply_of("Now.", conversation=conversation)
         values = self.wanted(trial.expected)
+        if trial.output == COMPARISON:
+            verdict = {"yes": "the same", "no": "not the same"}[values["same"]]
+            said = f"The first is {values['first']}, the second is {values['second']}: {verdict}."
+            return reply_of(said, conversation=conversation)
         scene = Scene(**{"shape": "circle", "colour": "red", "size": None, "position": None, **values})
         if trial.output != "text":
             medium = render(scene.in_modality(trial.output), trial.output)
@@ -74,7 +80,8 @@ def right(expected: Mapping[str, str]) -> Mapping[str, str]:
 
 def wrong(expected: Mapping[str, str]) -> Mapping[str, str]:
     """Another value for everything."""
-    return {name: next(v for v in VALUES[name] if v != value) for name, value in expected.items()}
+    names = {"first": COMPARED, "second": COMPARED, "same": ("yes", "no"), **VALUES}
+    return {name: next(v for v in names[name] if v != value) for name, value in expected.items()}
 
 
 def wrong_in_size(expected: Mapping[str, str]) -> Mapping[str, str]:
@@ -116,8 +123,8 @@ def nearly() -> Report:
     return measured(Oracle(wrong_in_size))
 
 
-def test_matrix_has_20_cells_and_questions_about_every_input():
-    assert len(NAMES) == 20 + 4
+def test_matrix_has_20_cells_questions_about_every_input_and_comparisons():
+    assert len(NAMES) == 20 + 4 + 1
 
 
 def test_matrix_scores_a_perfect_assistant_1(perfect):
@@ -167,8 +174,12 @@ def test_matrix_batches_have_seeds_of_their_own():
     [
         ((), (), ["text→text"]),
         ((), ("image",), ["text→text", "text→image"]),
-        (("image",), (), ["text→text", "image→text", "questions about image"]),
-        (("points",), ("audio",), ["text→text", "text→audio", "points→text", "points→audio", "questions about points"]),
+        (("image",), (), ["text→text", "image→text", "questions about image", "comparing two media"]),
+        (
+            ("points",),
+            ("audio",),
+            ["text→text", "text→audio", "points→text", "points→audio", "questions about points", "comparing two media"],
+        ),
     ],
 )
 def test_matrix_leaves_out_what_the_stack_cannot_do(inputs, outputs, names):

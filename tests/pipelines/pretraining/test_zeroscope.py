@@ -47,6 +47,18 @@ def test_inflated_unet_has_all_weights_of_the_picture_unet_but_the_second_levels
             assert torch.equal(inflated[name].flatten(), value.flatten()), name
 
 
+def test_inflated_unets_layers_over_time_do_nothing_yet_but_learn(picture_unet):
+    inflated = inflated_unet(picture_unet)
+    noisy_BCFhw, text_BTD = torch.randn(1, 4, 3, 8, 8), torch.randn(1, 16, picture_unet.config.cross_attention_dim)
+    inflated(noisy_BCFhw, torch.tensor([500]), text_BTD).sample.square().mean().backward()
+    ends = ("conv4.3.weight", "temp_attentions.0.proj_out.weight", "transformer_in.proj_out.weight")
+    last = {name: weight for name, weight in inflated.named_parameters() if name.endswith(ends)}
+    assert len(last) > 10
+    for name, weight in last.items():
+        assert not weight.any(), name
+        assert weight.grad.abs().sum() > 0, name
+
+
 def test_frame_decoder_learns_while_latents_stay_the_same(tmp_path, autoencoder_dir):
     pretrain_frame_decoder(tmp_path, autoencoder_dir, steps=2, batch_size=4, seed=0)
     before = AutoencoderKL.from_pretrained(autoencoder_dir).state_dict()
