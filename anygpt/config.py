@@ -26,6 +26,9 @@ _RESOLVER = re.compile(r"\$\{[^{}]*:")
 Schema = TypeVar("Schema")
 
 
+_WHOLE_PROCESS = ("threads", "replicas", "max_replicas")  # what stages that share a process have in common
+
+
 @dataclass
 class StagePlacement:
     """Where one stage runs and how it batches.
@@ -34,6 +37,8 @@ class StagePlacement:
         device: torch device of the stage.
         dtype: dtype of its weights. With float64, a small model's results do not depend on its batch: rounding is far
             below what is kept of them.
+        process: stages of one kind that name the same process share it on Ray, with its libraries and its GPU context;
+            None gives the stage a process of its own. Replicas are the whole process's; shares of a node add up.
         threads: torch threads of the stage's process on Ray; None takes as many as the program that starts it has, and
             float32 results are then the same as there. In one process all stages share its threads.
         num_cpus, num_gpus: share of a node that a Ray actor reserves; fractions are fine.
@@ -48,6 +53,7 @@ class StagePlacement:
 
     device: str = "cpu"
     dtype: str = "float32"
+    process: str | None = None
     threads: int | None = None
     num_cpus: float = 0.5
     num_gpus: float = 0.0
@@ -182,6 +188,22 @@ class StackConfig:
         for stage in self.placement:
             if stage not in self.stages:
                 raise ConfigError(f"placement: no stage '{stage}' in this stack; there are: {', '.join(self.stages)}")
+        for process, stages in self.processes.items():
+            self._check_process(process, stages)
+
+    def _check_process(self, process: str, stages: Sequence[str]) -> None:
+        if stages == (process,):
+            return
+        named = f"placement.{stages[0]}.process"
+        if process in self.stages or not process.strip():
+            raise ConfigError(f"{named}: '{process}' given, expected a name that is no stage's")
+        if len({stage.partition(".")[0] for stage in stages}) > 1:
+            raise ConfigError(f"{named}: '{process}' is shared by {', '.join(stages)}, expected stages of one kind")
+        for name in _WHOLE_PROCESS:
+            values = [getattr(self.placed(stage), name) for stage in stages]
+            if any(value != values[0] for value in values):
+                given = ", ".join(f"{stage}: {value}" for stage, value in zip(stages, values, strict=True))
+                raise ConfigError(f"placement: '{process}' has {name} of {given}; expected one value for the process")
 
     def _check_signal_tokens(self, signals: Any) -> None:
         if not isinstance(signals, Mapping):
@@ -202,6 +224,15 @@ class StackConfig:
     def stages(self) -> tuple[str, ...]:
         """All stages by name, as `placement` knows them."""
         return (*(f"encoders.{m}" for m in self.encoders), "backbone", *(f"generators.{m}" for m in self.generators))
+
+    @property
+    def processes(self) -> dict[str, tuple[str, ...]]:
+        """Process → the stages that it holds on Ray; a stage alone gives its process its own name."""
+        held: dict[str, tuple[str, ...]] = {}
+        for stage in self.stages:
+            process = self.placed(stage).process or stage
+            held[process] = (*held.get(process, ()), stage)
+        return held
 
     def placed(self, stage: str) -> StagePlacement:
         """The placement of a stage."""

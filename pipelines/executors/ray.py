@@ -1,4 +1,4 @@
-"""Every stage a Ray Serve deployment: placement, replicas, health checks and restarts are Ray's.
+"""Every stage a Ray Serve deployment, or several of a kind: placement, replicas, health checks and restarts are Ray's.
 
 What travels between stages (features, conditioning) goes from the process that makes it to the one that needs it as an
 object reference (`replicas.Ref`); this process, where the pipeline runs, only hands the reference on.
@@ -72,39 +72,44 @@ class RayExecutor:
             raise
 
     def _deploy(self, replicas: Any) -> dict[str, DeploymentHandle]:
+        """Every process a deployment; the backbone's, which all others are bound to, is the application."""
         config, threads = self.config, replicas.torch_threads()
-        encoders = {
-            modality: self._deployment(replicas.EncoderReplica, f"encoders.{modality}").bind(config, modality, threads)
-            for modality in config.encoders
-        }
-        generators = {
-            modality: self._deployment(replicas.GeneratorReplica, f"generators.{modality}").bind(
-                config, modality, threads
-            )
-            for modality in config.generators
-        }
-        backbone = self._deployment(replicas.BackboneReplica, "backbone").bind(config, encoders, generators, threads)
+        kinds = {"encoders": replicas.EncoderReplica, "generators": replicas.GeneratorReplica}
+        others: dict[str, Any] = {}
+        for process, stages in config.processes.items():
+            if (replica := kinds.get(stages[0].partition(".")[0])) is not None:
+                bound = self._deployment(replica, process, stages).bind(config, stages, threads)
+                others |= dict.fromkeys(stages, bound)
+        (backbone,) = (process for process, stages in config.processes.items() if "backbone" in stages)
+        app = self._deployment(replicas.BackboneReplica, backbone, ["backbone"]).bind(config, others, threads)
         serve.start(proxy_location="Disabled", logging_config=QUIET_LOG)
         try:
-            serve.run(backbone, name=self.app, route_prefix=None, logging_config=QUIET_LOG)
+            serve.run(app, name=self.app, route_prefix=None, logging_config=QUIET_LOG)
         except RuntimeError as error:
             raise self._start_failure(error) from error
-        return {stage: serve.get_deployment_handle(stage, self.app) for stage in config.stages}
+        handles = {process: serve.get_deployment_handle(process, self.app) for process in config.processes}
+        return {stage: handles[process] for process, stages in config.processes.items() for stage in stages}
 
     def _stream(self, stage: str, method: str) -> DeploymentHandle:
         """A handle for a method that streams; made once, since making one takes part of a millisecond."""
         return getattr(self._handles[stage].options(stream=True), method)
 
-    def _deployment(self, replica: type, stage: str) -> Any:
-        placed = self.config.placed(stage)
-        options = {"num_cpus": placed.num_cpus, "num_gpus": placed.num_gpus, "resources": placed.resources}
-        scale: dict[str, Any] = {"num_replicas": placed.replicas}
-        if placed.max_replicas is not None:
-            scale = {"autoscaling_config": {"min_replicas": placed.replicas, "max_replicas": placed.max_replicas}}
+    def _deployment(self, replica: type, process: str, stages: Sequence[str]) -> Any:
+        placed = [self.config.placed(stage) for stage in stages]
+        names = {name for placement in placed for name in placement.resources}
+        options = {
+            "num_cpus": sum(placement.num_cpus for placement in placed),
+            "num_gpus": sum(placement.num_gpus for placement in placed),
+            "resources": {name: sum(placement.resources.get(name, 0) for placement in placed) for name in names},
+        }
+        replicas, most = placed[0].replicas, placed[0].max_replicas  # the same for all of a process
+        scale: dict[str, Any] = {"num_replicas": replicas}
+        if most is not None:
+            scale = {"autoscaling_config": {"min_replicas": replicas, "max_replicas": most}}
         return serve.deployment(
-            name=stage,
+            name=process,
             ray_actor_options=options,
-            max_ongoing_requests=placed.max_queue + placed.max_batch_size,
+            max_ongoing_requests=sum(placement.max_queue + placement.max_batch_size for placement in placed),
             health_check_period_s=1.0,
             health_check_timeout_s=10.0,
             graceful_shutdown_timeout_s=2.0,
@@ -136,12 +141,13 @@ class RayExecutor:
     async def stage_states(self) -> dict[str, str]:
         """See `Executor.stage_states`."""
         deployments = await asyncio.to_thread(self._deployments)
-        states = {}
-        for stage in self.config.stages:
-            status = deployments[stage].status if stage in deployments else "gone"
-            running = deployments[stage].replica_states.get("RUNNING", 0) if stage in deployments else 0
-            states[stage] = "ready" if running else "starting" if status in STARTING_STATES else status.lower()
-        return states
+        states: dict[str, str] = {}
+        for process, stages in self.config.processes.items():
+            status = deployments[process].status if process in deployments else "gone"
+            running = deployments[process].replica_states.get("RUNNING", 0) if process in deployments else 0
+            state = "ready" if running else "starting" if status in STARTING_STATES else status.lower()
+            states |= dict.fromkeys(stages, state)
+        return {stage: states[stage] for stage in self.config.stages}
 
     async def places(self) -> dict[str, dict[str, Any]]:
         """Where one replica of every stage runs: its node, process and resources."""
@@ -151,7 +157,7 @@ class RayExecutor:
         """See `Executor.encode`; the features stay where they are."""
         stage = f"encoders.{modality}"
         with _Failures(stage):
-            return await self._handles[stage].encode.remote(list(media), len(self.in_flight))
+            return await self._handles[stage].encode.remote(stage, list(media), len(self.in_flight))
 
     async def reply(
         self,
@@ -174,7 +180,7 @@ class RayExecutor:
         """See `Executor.check_generation`."""
         stage = f"generators.{modality}"
         with _Failures(stage):
-            await self._handles[stage].check.remote(options)
+            await self._handles[stage].check.remote(stage, options)
 
     async def generate(
         self, modality: str, conditioning: Any, options: GenerationOptions, on_step: OnStep, should_stop: ShouldStop
@@ -182,9 +188,8 @@ class RayExecutor:
         """See `Executor.generate`."""
         stage = f"generators.{modality}"
         event: Any = None
-        async for event in _events(
-            stage, self._generate[modality].remote(conditioning, options, len(self.in_flight)), should_stop
-        ):
+        stream = self._generate[modality].remote(stage, conditioning, options, len(self.in_flight))
+        async for event in _events(stage, stream, should_stop):
             if isinstance(event[0], int):
                 on_step(*event)
         return event
@@ -249,7 +254,8 @@ def _start_ray(config: StackConfig, address: str | None) -> str | None:
         return None
     placements = [config.placed(stage) for stage in config.stages]
     room = sum(placed.num_cpus * (placed.max_replicas or placed.replicas) for placed in placements)
-    processes = 1 + sum(placed.replicas for placed in placements)  # Serve's controller and ours: Ray has them ready
+    # Serve's controller and ours: Ray has them ready.
+    processes = 1 + sum(config.placed(stages[0]).replicas for stages in config.processes.values())
     num_cpus = max(os.cpu_count() or 1, int(room) + 1, processes)
     folder = _own_folder()
     for name, value in REPLICA_SETTINGS.items():

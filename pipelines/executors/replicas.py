@@ -25,6 +25,7 @@ from pipelines.executors.runners import BackboneRunner, EncoderRunner, Generator
 from pipelines.stack import build_backbone, build_backbone_stage, build_encoder, build_generator
 from pipelines.stage_types import FeatureShape, MediumRequest
 
+BACKBONE = "backbone"
 BUNDLE_S = 0.05  # twenty looks a second are a steady stream to the eye
 
 # A reference inside a list: Ray hands it on as it is, where a bare one would be fetched for the call.
@@ -46,13 +47,17 @@ def torch_threads() -> int:
     return torch.get_num_threads()
 
 
-class Replica:
-    """What all stages have in common: one process that holds one part."""
+def modality_of_stage(stage: str) -> str:
+    """ "audio" of "encoders.audio"."""
+    return stage.partition(".")[2]
 
-    def __init__(self, config: StackConfig, stage: str, threads: int) -> None:
-        self.stage = stage
-        self.placed = config.placed(stage)
-        torch.set_num_threads(self.placed.threads or threads)  # sums of floats depend on it
+
+class Replica:
+    """What all have in common: one process that holds one part, or several of a kind."""
+
+    def __init__(self, config: StackConfig, stages: Sequence[str], threads: int) -> None:
+        self.placed = {stage: config.placed(stage) for stage in stages}
+        torch.set_num_threads(self.placed[stages[0]].threads or threads)  # sums of floats depend on it
         self.in_flight = 1
 
     def told(self, in_flight: int) -> None:
@@ -66,47 +71,54 @@ class Replica:
 
 
 class EncoderReplica(Replica):
-    """An encoder stage."""
+    """Encoder stages."""
 
-    async def __init__(self, config: StackConfig, modality: str, threads: int) -> None:  # type: ignore[misc]
-        super().__init__(config, f"encoders.{modality}", threads)
-        encoder = await asyncio.to_thread(build_encoder, config, modality)
-        self.runner = EncoderRunner(self.stage, self.placed, lambda: self.in_flight, encoder)
+    async def __init__(self, config: StackConfig, stages: Sequence[str], threads: int) -> None:  # type: ignore[misc]
+        super().__init__(config, stages, threads)
+        self.runners: dict[str, EncoderRunner] = {}
+        for stage, placed in self.placed.items():
+            encoder = await asyncio.to_thread(build_encoder, config, modality_of_stage(stage))
+            self.runners[stage] = EncoderRunner(stage, placed, lambda: self.in_flight, encoder)
 
-    async def describe(self) -> FeatureShape:
+    async def describe(self, stage: str) -> FeatureShape:
         """What the backbone has to know of it."""
-        return FeatureShape(self.runner.encoder.feature_dim, self.runner.encoder.num_tokens)
+        encoder = self.runners[stage].encoder
+        return FeatureShape(encoder.feature_dim, encoder.num_tokens)
 
-    async def encode(self, media: Sequence[Any], in_flight: int) -> tuple[Ref, float]:
+    async def encode(self, stage: str, media: Sequence[Any], in_flight: int) -> tuple[Ref, float]:
         """A reference to the features, and the seconds inside the encoder."""
         self.told(in_flight)
-        features, seconds = await self.runner.encode(media)
+        features, seconds = await self.runners[stage].encode(media)
         return [ray.put(features)], seconds
 
 
 class GeneratorReplica(Replica):
-    """A generator stage."""
+    """Generator stages."""
 
-    async def __init__(self, config: StackConfig, modality: str, threads: int) -> None:  # type: ignore[misc]
-        super().__init__(config, f"generators.{modality}", threads)
-        generator = await asyncio.to_thread(build_generator, config, modality)
-        self.runner = GeneratorRunner(self.stage, self.placed, lambda: self.in_flight, generator)
+    async def __init__(self, config: StackConfig, stages: Sequence[str], threads: int) -> None:  # type: ignore[misc]
+        super().__init__(config, stages, threads)
+        self.runners: dict[str, GeneratorRunner] = {}
+        for stage, placed in self.placed.items():
+            generator = await asyncio.to_thread(build_generator, config, modality_of_stage(stage))
+            self.runners[stage] = GeneratorRunner(stage, placed, lambda: self.in_flight, generator)
 
-    async def describe(self) -> ConditioningSpec:
+    async def describe(self, stage: str) -> ConditioningSpec:
         """What the backbone has to know of it."""
-        return self.runner.generator.conditioning_spec
+        return self.runners[stage].generator.conditioning_spec
 
-    async def check(self, options: GenerationOptions) -> None:
+    async def check(self, stage: str, options: GenerationOptions) -> None:
         """See `Executor.check_generation`."""
-        self.runner.check(options)
+        self.runners[stage].check(options)
 
-    async def generate(self, conditioning: Ref, options: GenerationOptions, in_flight: int) -> AsyncIterator[Bundle]:
+    async def generate(
+        self, stage: str, conditioning: Ref, options: GenerationOptions, in_flight: int
+    ) -> AsyncIterator[Bundle]:
         """(step, steps) for every step, and at the end (medium, seconds)."""
         self.told(in_flight)
-        loaded = await conditioning[0]
+        runner, loaded = self.runners[stage], await conditioning[0]
 
         async def generate(put: Put, should_stop: ShouldStop) -> None:
-            put(await self.runner.generate(loaded, options, lambda *step: put(step), should_stop))
+            put(await runner.generate(loaded, options, lambda *step: put(step), should_stop))
 
         async for bundle in _bundles(generate):
             yield bundle
@@ -116,18 +128,15 @@ class BackboneReplica(Replica):
     """The backbone stage; it learns from the other stages what they give and want, without loading them."""
 
     async def __init__(  # type: ignore[misc]
-        self,
-        config: StackConfig,
-        encoders: Mapping[str, DeploymentHandle],
-        generators: Mapping[str, DeploymentHandle],
-        threads: int,
+        self, config: StackConfig, others: Mapping[str, DeploymentHandle], threads: int
     ) -> None:
-        super().__init__(config, "backbone", threads)
+        super().__init__(config, [BACKBONE], threads)
         loading = asyncio.create_task(asyncio.to_thread(build_backbone, config))  # while the other stages load
-        shapes = {modality: await handle.describe.remote() for modality, handle in encoders.items()}
-        specs = {modality: await handle.describe.remote() for modality, handle in generators.items()}
+        told = {stage: await handle.describe.remote(stage) for stage, handle in others.items()}
+        shapes = {modality: told[f"encoders.{modality}"] for modality in config.encoders}
+        specs = {modality: told[f"generators.{modality}"] for modality in config.generators}
         stage = build_backbone_stage(config, await loading, shapes, specs)
-        self.runner = BackboneRunner(self.stage, self.placed, lambda: self.in_flight, stage)
+        self.runner = BackboneRunner(BACKBONE, self.placed[BACKBONE], lambda: self.in_flight, stage)
 
     async def reply(
         self,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -262,6 +263,42 @@ def test_stack_stages_and_their_places():
     assert config.stages == ("encoders.image", "backbone", "generators.image")
     assert config.placed("encoders.image") == StagePlacement(max_batch_size=3)
     assert config.placed("backbone") == StagePlacement()
+
+
+SENSES = {
+    "encoders": {"image": {"name": "clip"}, "audio": {"name": "whisper"}},
+    "projectors": {**STACK["projectors"], "input": {"image": {"name": "mlp"}, "audio": {"name": "mlp"}}},
+}
+
+
+def test_stages_of_one_kind_may_share_a_process():
+    shared = {stage: {"process": "senses"} for stage in ("encoders.image", "encoders.audio")}
+    config = resolve(StackConfig, {**STACK, **SENSES, "placement": shared})
+    assert config.processes == {
+        "senses": ("encoders.image", "encoders.audio"),
+        "backbone": ("backbone",),
+        "generators.image": ("generators.image",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("placement", "message"),
+    [
+        (
+            {"encoders.image": {"process": "x"}, "generators.image": {"process": "x"}},
+            "placement.encoders.image.process: 'x' is shared by encoders.image, generators.image, expected stages",
+        ),
+        ({"encoders.image": {"process": "backbone"}}, "'backbone' given, expected a name that is no stage's"),
+        ({"encoders.image": {"process": " "}}, "' ' given, expected a name that is no stage's"),
+        (
+            {"encoders.image": {"process": "x", "replicas": 2}, "encoders.audio": {"process": "x"}},
+            "'x' has replicas of encoders.image: 2, encoders.audio: 1; expected one value for the process",
+        ),
+    ],
+)
+def test_processes_that_cannot_be_shared_are_refused(placement, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        resolve(StackConfig, {**STACK, **SENSES, "placement": placement})
 
 
 def test_placements_can_be_overridden_by_path(tmp_path):

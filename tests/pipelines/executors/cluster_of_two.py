@@ -12,11 +12,17 @@ from ray.cluster_utils import Cluster
 
 from anygpt import AnyGPT, load_stack_config
 from anygpt.config import StagePlacement
+from anygpt.world.rendering import render
+from anygpt.world.scenes import Scene
 
 PLACEMENT = {
     "encoders.image": StagePlacement(dtype="float64", num_gpus=0.75, resources={"small": 1}),
     "backbone": StagePlacement(dtype="float64", num_cpus=1, num_gpus=0.5, resources={"big": 1}),
     "generators.image": StagePlacement(num_gpus=0.5),
+    **dict.fromkeys(
+        ("encoders.audio", "encoders.video", "encoders.points"), StagePlacement(num_cpus=0.25, process="senses")
+    ),
+    **dict.fromkeys(("generators.audio", "generators.video"), StagePlacement(num_cpus=0.25, process="voices")),
 }
 
 
@@ -31,9 +37,10 @@ def main() -> None:
     try:
         with AnyGPT.from_config(config, executor="ray", address=cluster.address) as model:
             places = asyncio.run(model.executor.places())  # type: ignore[attr-defined]
-            reply = model.chat("Draw a small blue circle.")
-        found = {s: {"node": names[p["node"]], "resources": p["resources"]} for s, p in places.items()}
-        print(json.dumps({**found, "text": reply.text}))
+            cloud = render(Scene("star", "red").in_modality("points"), "points")
+            reply = model.chat([cloud, "Hello"], modalities=["audio"])
+        found = {s: {**p, "node": names[p["node"]]} for s, p in places.items()}
+        print(json.dumps({**found, "samples": len(reply.parts[0].waveform)}))
     finally:
         ray.shutdown()
         cluster.shutdown()

@@ -132,15 +132,29 @@ def test_executor_of_another_name_is_refused():
         AnyGPT.from_config("tiny", address="auto")
 
 
-def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed(stack_file):
+def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed(everything_file):
+    """Some with a process of their own, some that share one."""
     script = Path(__file__).with_name("cluster_of_two.py")
-    done = subprocess.run([sys.executable, str(script), str(stack_file)], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, str(script), str(everything_file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["encoders.image"] == {"node": "small", "resources": {"CPU": 0.5, "GPU": 0.75, "small": 1.0}}
-    assert found["backbone"] == {"node": "big", "resources": {"CPU": 1.0, "GPU": 0.5, "big": 1.0}}
-    assert found["generators.image"] == {"node": "big", "resources": {"CPU": 0.5, "GPU": 0.5}}
-    assert found["text"]
+    alone = {
+        "encoders.image": ("small", {"CPU": 0.5, "GPU": 0.75, "small": 1.0}),
+        "backbone": ("big", {"CPU": 1.0, "GPU": 0.5, "big": 1.0}),
+        "generators.image": ("big", {"CPU": 0.5, "GPU": 0.5}),
+    }
+    for stage, (node, resources) in alone.items():
+        assert (found[stage]["node"], found[stage]["resources"]) == (node, resources)
+    shared = {
+        ("encoders.audio", "encoders.video", "encoders.points"): {"CPU": 0.75},
+        ("generators.audio", "generators.video"): {"CPU": 0.5},
+    }
+    for stages, resources in shared.items():
+        assert [found[stage]["resources"] for stage in stages] == [resources] * len(stages)
+        assert len({found[stage]["pid"] for stage in stages}) == 1
+    assert len({found[stage]["pid"] for stage in found if stage != "samples"}) == len(alone) + len(shared)
+    assert found["samples"] > 0
 
 
 def test_nothing_is_left_after_a_run(tmp_path):
