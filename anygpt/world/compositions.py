@@ -183,7 +183,11 @@ COMPOSITIONS: dict[str, tuple[Composition, ...]] = {
         (_RATHER, ("a {value}",), CLOSING),
         (("I want", "I'd like", "I would like", "I need", "Give me", "I'd rather have", "Let me have"), ("a {value}",), ("in its place", "there", "of it", "instead of this", "here", "this time")),
     ),
-    "edit_position": ((WOULD, _PLACE, ("{value}",), CLOSING), (_RATHER, ("{value}",), CLOSING)),
+    "edit_position": (
+        (WOULD, _PLACE, ("{value}",), CLOSING),
+        (_RATHER, ("{value}",), CLOSING),
+        (("Might it", "May it", "Can it", "Would it", "I want it to", "I need it to", "It should", "It must"), ("go", "stand", "lie", "rest", "stay", "appear"), ("{value}",), CLOSING),
+    ),
     "ask_colour": ((WOULD, ("tell me", "say", "name", "write", "write down"), ("the colour", "its color", "which colour it has", "what color this is", "what colour you see"), CLOSING),),
     "ask_shape": ((WOULD, ("tell me", "say", "name", "write", "write down"), ("the shape", "its shape", "which shape this is", "what shape you see", "what kind of shape it is"), CLOSING),),
     "ask_size": ((WOULD, ("tell me", "say", "name", "write", "write down"), ("the size", "its size", "how large it is", "how big this is", "if it is big or small"), CLOSING),),

@@ -142,7 +142,7 @@ TRAIN: dict[str, tuple[str, ...]] = {
     ),
     "check_position": (
         "Is it {value}?", "Is this {value}?", "Is it {value} or not?", "Is its place {value}?", "Would you say it is {value}?", "Am I right that it is {value}?", "Tell me if it is {value}.",
-        "Is the shape {value}?", "Can it be found {value}?", "Do you see it {value}?",
+        "Is the shape {value}?", "Is it found {value}?", "Do you see it {value}?",
     ),
     "check_motion": (
         "Is it {value}?", "Is this {value}?", "Is it {value} or not?", "It is {value}, isn't it?", "Would you say it is {value}?", "Am I right that it is {value}?", "Tell me if it is {value}.",
