@@ -203,7 +203,9 @@ class StackConfig:
             values = [getattr(self.placed(stage), name) for stage in stages]
             if any(value != values[0] for value in values):
                 given = ", ".join(f"{stage}: {value}" for stage, value in zip(stages, values, strict=True))
-                raise ConfigError(f"placement: '{process}' has {name} of {given}; expected one value for the process")
+                raise ConfigError(
+                    f"placement: '{process}' has {name} of {given}; expected the same for all, or process: null"
+                )
 
     def _check_signal_tokens(self, signals: Any) -> None:
         if not isinstance(signals, Mapping):

@@ -17,6 +17,7 @@ from encoders.strict_loading import checkpoint_errors
 
 # Of different aspect, so that a processor whose output size depends on the input's is found out.
 _PROBE_SIZES_PX = ((48, 32), (32, 48))
+_LONGEST_ASPECT = 8  # of a picture whose ends will be cropped, before it is resized by its shorter side
 
 
 class ImagePreprocessor:
@@ -77,5 +78,17 @@ class ImagePreprocessor:
         return {"pixel_values": self._pixel_values(images)}
 
     def _pixel_values(self, images: list[Image.Image]) -> Tensor:
+        if getattr(self._processor, "do_center_crop", False):
+            images = [_without_ends(image) for image in images]
         pixels_BCHW: Tensor = self._processor(images=images, return_tensors="pt")["pixel_values"]
         return pixels_BCHW.to(torch.float32)
+
+
+def _without_ends(image: Image.Image) -> Image.Image:
+    """The middle of a very long picture; resized whole, a line of 1 × 16,384 pixels would take 3 GB."""
+    width, height = image.size
+    longest = _LONGEST_ASPECT * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
+    return image.crop((left, top, left + min(width, longest), top + min(height, longest)))

@@ -23,8 +23,8 @@ from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import Executor
 from pipelines.stage_types import MediumRequest
 
-# Options that only one modality has.
-_OPTIONS_OF = {"frames": "video", "duration_s": "audio"}
+# Options that only some modalities have.
+_OPTIONS_OF = {("width_px", "height_px"): ("image", "video"), ("frames",): ("video",), ("duration_s",): ("audio",)}
 
 
 @dataclass
@@ -155,17 +155,25 @@ class _Reply:
         options = self.request.options
         if options.generation(0) == GenerationOptions(options.seed):
             return
-        for name, modality in _OPTIONS_OF.items():
-            if (value := getattr(options, name)) is None:
+        made = self.executor.output_modalities
+        for names, modalities in _OPTIONS_OF.items():
+            given = {name: value for name in names if (value := getattr(options, name)) is not None}
+            if not given:
                 continue
-            if modality not in self.executor.output_modalities:
-                known = ", ".join(("text", *self.executor.output_modalities))
-                raise RequestError(f"{name}: {value} given for {modality}, but this stack only produces: {known}")
-            await self.executor.check_generation(modality, GenerationOptions(**{name: value}))
+            having = [modality for modality in made if modality in modalities]
+            if not having:
+                (name, value), known = next(iter(given.items())), ", ".join(("text", *made))
+                wanted = " or ".join(modalities)
+                raise RequestError(f"{name}: {value} given for {wanted}, but this stack only produces: {known}")
+            await self._check_any([*filter(options.sampling.allows, having)] or having, GenerationOptions(**given))
+        await self._check_any([*filter(options.sampling.allows, made)], options.generation(0))
+
+    async def _check_any(self, modalities: Sequence[str], options: GenerationOptions) -> None:
+        """Refuse what none of their generators can follow, in the first one's words."""
         refusals = []
-        for modality in filter(options.sampling.allows, self.executor.output_modalities):
+        for modality in modalities:
             try:
-                await self.executor.check_generation(modality, options.generation(0))
+                await self.executor.check_generation(modality, options)
                 return
             except RequestError as error:
                 refusals.append(error)

@@ -95,7 +95,7 @@ class AnyGPT:
             overrides: `key.path=value` strings, for names and files.
             executor: "local" runs all stages in this process, "ray" each in one of its own.
             address: of a running Ray cluster, or "auto"; None starts one that ends with the assistant.
-            deploy: a shipped deployment ("laptop") or YAML file whose `placement` is put over the config's.
+            deploy: a shipped deployment ("separate") or YAML file whose `placement` is put over the config's.
         Raises:
             ConfigError, CheckpointError: if it cannot be built.
             StageError: if a stage cannot be started on Ray.

@@ -118,7 +118,7 @@ def generate(
     address: Address = None,
     deploy: Deploy = None,
 ) -> None:
-    """Answer one request; media are saved as reply-1.png and so on."""
+    """Answer one request; media are saved as reply-1.png and so on, after those that are there."""
     from anygpt.config import load_stack_config
     from pipelines.assistant import make_request
     from pipelines.terminal import as_json_object, first_number, load_file, print_reply
@@ -147,8 +147,7 @@ def generate(
     parts = [load_file(modality, path, stack.limits) for modality, path in files] + ([prompt] if prompt else [])
     request = make_request(parts, **options)
     with load_model(config, overrides, executor, address, deploy) as model:
-        number = first_number(out, [path for _, path in files])
-        reply, paths = print_reply(model, request, out, quiet=as_json, first_number=number)
+        reply, paths = print_reply(model, request, out, quiet=as_json, first_number=first_number(out))
     if as_json:
         print(json.dumps(as_json_object(reply, paths), ensure_ascii=False))
     for lost in reply.errors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,9 @@ def print_reply(
     return reply, ordered
 
 
-def first_number(out_dir: Path, sent: Iterable[Path]) -> int:
-    """The number of a reply's first medium: 1, or past those of earlier replies that were sent along."""
-    folder = out_dir.resolve()
-    names = [path.resolve().stem for path in sent if path.resolve().parent == folder]
+def first_number(out_dir: Path) -> int:
+    """The number of a reply's first medium: past those of all earlier replies in the folder, which stay as they are."""
+    names = [path.stem for path in out_dir.glob("reply-*")]
     return 1 + max((int(match[1]) for name in names if (match := re.fullmatch(r"reply-(\d{1,9})", name))), default=0)
 
 
@@ -118,7 +117,7 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
     """Read requests line by line and answer them until the input ends; a bad line costs only itself."""
     history: tuple[Message, ...] = ()
     attached: list[Any] = []
-    saved = 0
+    number = first_number(out_dir)
     for line in _lines():
         command, _, argument = line.partition(" ")
         try:
@@ -133,9 +132,9 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
                 raise RequestError(f"'{command}' is no command; there are: {attach}, /new, /quit")
             elif line or attached:
                 request = make_request([*attached, *([line] if line else [])], history=history, **options)
-                reply, _ = print_reply(model, request, out_dir, first_number=saved + 1)
+                reply, _ = print_reply(model, request, out_dir, first_number=number)
                 history, attached = reply.conversation, []
-                saved += len(reply.errors) + sum(not isinstance(part, str) for part in reply.parts)
+                number += len(reply.errors) + sum(not isinstance(part, str) for part in reply.parts)
                 for lost in reply.errors:
                     print(error_line(f"{lost.modality} {lost.index + 1} is lost: {lost.message}"), file=sys.stderr)
         except AnyGPTError as error:

@@ -125,26 +125,35 @@ def place_by_ray(needs: Sequence[StageNeed], gpus: Sequence[int]) -> Placed:
     """
     loads, machine = [Load(f"cuda:{index}", size) for index, size in enumerate(gpus)], Load("cpu")
     problems = []
-    for need in needs:
-        placement = need.placement
-        if not placement.device.startswith("cuda"):
-            machine.needs += [need] * placement.replicas
+    for held in _by_process(needs):
+        on_gpu = [need for need in held if need.placement.device.startswith("cuda")]
+        machine.needs += [need for need in held if need not in on_gpu] * held[0].placement.replicas
+        if not on_gpu:
             continue
-        problem = _unseen(need)
-        for _ in range(0 if problem else placement.replicas):
-            if not _reserve(loads, need):
-                problem = (
-                    f"placement.{need.stage}.num_gpus: {placement.num_gpus:g} given, but no GPU has so large a share "
-                    "left; lower the shares, or give more GPUs"
-                )
-        problems += [problem] if problem else []
+        share = sum(need.placement.num_gpus for need in held)
+        unseen = [problem for need in on_gpu if (problem := _unseen(need, share))]
+        problems += unseen
+        if not unseen and not all(_reserve(loads, on_gpu, share) for _ in range(held[0].placement.replicas)):
+            whose = ", ".join(f"placement.{need.stage}.num_gpus" for need in held)
+            given = f"{share:g} given" if len(held) == 1 else f"{share:g} given together"
+            problems.append(
+                f"{whose}: {given}, but no GPU has so large a share left; lower the shares, or give more GPUs"
+            )
     return Placed([load for load in (*loads, machine) if load.needs], problems)
 
 
-def _unseen(need: StageNeed) -> str | None:
-    """Why the stage's process would not see its device: Ray shows it as many GPUs as it reserves, from cuda:0 on."""
+def _by_process(needs: Sequence[StageNeed]) -> list[list[StageNeed]]:
+    """The stages of each process on Ray."""
+    processes: dict[str, list[StageNeed]] = {}
+    for need in needs:
+        processes.setdefault(need.placement.process or need.stage, []).append(need)
+    return list(processes.values())
+
+
+def _unseen(need: StageNeed, share: float) -> str | None:
+    """Why a process with this share of GPUs would not see a stage's device: Ray shows as many as it reserves."""
     placement = need.placement
-    visible = math.ceil(placement.num_gpus)
+    visible = math.ceil(share)
     number = int(placement.device.partition(":")[2] or 0)
     if visible == 0:
         return f"placement.{need.stage}.num_gpus: 0 given, and Ray shows the stage no GPU then; set a share"
@@ -153,15 +162,14 @@ def _unseen(need: StageNeed) -> str | None:
     return None
 
 
-def _reserve(loads: Sequence[Load], need: StageNeed) -> bool:
-    """Put one process on the GPUs, if they have room by share."""
-    share = need.placement.num_gpus
+def _reserve(loads: Sequence[Load], needs: Sequence[StageNeed], share: float) -> bool:
+    """Put one process with these stages on the GPUs, if they have room by share."""
     whole = math.ceil(share)
     roomy = [load for load in loads if (load.share == 0 if share >= 1 else load.share + share <= 1 + _ROUNDING)]
     if len(roomy) < whole:
         return False
     for load in roomy[:whole]:
         load.share += min(share, 1.0)
-    roomy[0].needs.append(need)
+    roomy[0].needs += needs
     roomy[0].processes += 1
     return True

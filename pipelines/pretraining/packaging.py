@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil
 
 from anygpt.errors import CheckpointError
+from pipelines.bundle import modality_of_key
 
 # Folder that ships → (where a recipe left it, the recipe).
 PARTS: Mapping[str, tuple[str, str]] = {
@@ -25,6 +26,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "zeroscope": ("zeroscope", "zeroscope"),
     "audioldm2": ("audioldm2", "audioldm2"),
 }
+INPUT_PROJECTORS = "input_projectors.safetensors"
 NOT_SHIPPED = ("state", "training_state", "training.yaml")
 
 
@@ -51,6 +53,21 @@ def package_adapters(bundle: Path, weights: Path) -> None:
     if not bundle.is_dir():
         raise CheckpointError(f"package: {bundle} is missing; make it with: anygpt pretrain instruct")
     copy_halved(bundle, weights / "adapters")
+
+
+def package_input_projector(bundle: Path, modality: str, target: Path) -> None:
+    """Copy one input projector of a bundle to `target`, an overlay (`StackConfig.adapter_overlays`).
+
+    Raises:
+        CheckpointError: if the bundle is not there yet.
+    """
+    source = bundle / INPUT_PROJECTORS
+    if not source.is_file():
+        raise CheckpointError(f"package: {source} is missing; make it with: anygpt pretrain align_beats")
+    tensors = {key: tensor for key, tensor in load_file(source).items() if modality_of_key(key) == modality}
+    target.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, target / INPUT_PROJECTORS)
+    halve(target / INPUT_PROJECTORS)
 
 
 def copy_halved(source: Path, target: Path) -> None:

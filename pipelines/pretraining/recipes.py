@@ -107,6 +107,11 @@ def _instruct(out: Path) -> None:
     _train("instruct", out / "instruct", f"adapters={out / 'align_output'}")
 
 
+def _align_beats(out: Path) -> None:
+    overrides = (f"adapters={out / 'instruct'}", "stack=tiny-beats", "untrained_inputs=[audio]", "loop.steps=400")
+    _train("align-input", out / "align_beats", *overrides)
+
+
 def _train(objective: str, out: Path, *overrides: str) -> None:
     from pipelines.training.trainer import load_training_config, train
 
@@ -115,9 +120,10 @@ def _train(objective: str, out: Path, *overrides: str) -> None:
 
 
 def _package_adapters(out: Path) -> None:
-    from pipelines.pretraining.packaging import package_adapters
+    from pipelines.pretraining.packaging import package_adapters, package_input_projector
 
     package_adapters(out / "instruct", WEIGHTS_DIR / "tiny")
+    package_input_projector(out / "align_beats", "audio", WEIGHTS_DIR / "tiny" / "beats_projector")
 
 
 # In the order in which they build on each other.
@@ -137,6 +143,7 @@ RECIPES: Mapping[str, Callable[[Path], None]] = {
     "align_input": _align_input,
     "align_output": _align_output,
     "instruct": _instruct,
+    "align_beats": _align_beats,
     "package_adapters": _package_adapters,
 }
 

@@ -282,6 +282,15 @@ def test_stages_of_one_kind_may_share_a_process():
 
 
 @pytest.mark.parametrize(
+    ("deploy", "processes"), [(None, 3), ("separate", 8), ("one-gpu", 3), ("autoscale", 5)], ids=str
+)
+def test_shipped_deployments_place_every_stage_of_the_default(deploy, processes):
+    config = load_stack_config("tiny", deploy=deploy)
+    assert set(config.placement) == set(config.stages)
+    assert len(config.processes) == processes
+
+
+@pytest.mark.parametrize(
     ("placement", "message"),
     [
         (
@@ -292,7 +301,7 @@ def test_stages_of_one_kind_may_share_a_process():
         ({"encoders.image": {"process": " "}}, "' ' given, expected a name that is no stage's"),
         (
             {"encoders.image": {"process": "x", "replicas": 2}, "encoders.audio": {"process": "x"}},
-            "'x' has replicas of encoders.image: 2, encoders.audio: 1; expected one value for the process",
+            "replicas of encoders.image: 2, encoders.audio: 1; expected the same for all, or process: null",
         ),
     ],
 )

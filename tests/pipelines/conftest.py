@@ -80,6 +80,6 @@ def tiny() -> Iterator[AnyGPT]:
 
 @pytest.fixture(scope="session")
 def ray_tiny() -> Iterator[AnyGPT]:
-    """The embedded default, every stage in a process of its own."""
+    """The embedded default in three processes: its encoders, the backbone, its generators."""
     with AnyGPT.from_config("tiny", executor="ray") as assistant:
         yield assistant

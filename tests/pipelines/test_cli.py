@@ -181,8 +181,8 @@ GENERATE = [
     (["x", "name=${oc.env:HOME}"], "'${oc.env:HOME}' given, expected no resolver"),
     (["x", "name={"], "override: 'name={' cannot be applied"),
     (["x", "backbone.signal_tokens=5"], "backbone.signal_tokens: 5 given, expected modality: number of tokens"),
-    (["x", "backbone.signal_tokens.audio=4"], "backbone.signal_tokens.audio is given without generators.audio"),
-    (["x", "encoders.audio.name=whisper"], "encoders.audio is given without projectors.input.audio"),
+    (["x", "backbone.signal_tokens.points=4"], "backbone.signal_tokens.points is given without generators.points"),
+    (["x", "encoders.depth.name=clip"], "encoders.depth is given without projectors.input.depth"),
 ]
 
 
@@ -338,13 +338,15 @@ def test_generate_prints_text_and_pictures(run, loaded, first_word_is_a_picture)
     assert Path(path).is_file()
 
 
-def test_generate_keeps_the_earlier_reply_that_was_sent_along(run, folder, loaded):
+def test_generate_keeps_earlier_replies(run, folder, loaded):
     draw = ("generate", "Hello", "--modalities", "image", "--steps", "1")
     assert run(*draw).out == "replies/reply-1.png\n"
     before = (folder / "replies" / "reply-1.png").read_bytes()
     assert run(*draw, "--image", "replies/reply-1.png").out == "replies/reply-2.png\n"
+    (folder / "replies" / "reply-7.wav").touch()
+    (folder / "replies" / "reply-99 (copy).png").touch()
+    assert run(*draw, "--seed", "1").out == "replies/reply-8.png\n"
     assert (folder / "replies" / "reply-1.png").read_bytes() == before
-    assert run(*draw, "--image", "star.png").out == "replies/reply-1.png\n"
 
 
 def test_generate_json_is_one_object(run, loaded, first_word_is_a_picture):

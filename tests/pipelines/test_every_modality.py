@@ -102,6 +102,25 @@ def test_requests_of_all_sorts_are_answered_side_by_side(everything):
     assert {type(event) for event in ended} == {Done}
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"width_px": 33},
+        {"width_px": 33, "modalities": ["audio"]},
+        {"width_px": 100_000, "height_px": 100_000},
+        {"steps": 999},
+    ],
+)
+def test_options_that_no_generator_can_follow_are_refused(everything, options):
+    name, value = next(iter(options.items()))
+    with pytest.raises(RequestError, match=f"{name}[:=] ?{value}"):
+        everything.chat("Hello", **options)
+
+
+def test_options_that_one_generator_can_follow_are_taken(everything):
+    assert everything.chat("Hello", width_px=64, frames=3, duration_s=0.1, modalities=["audio"]).parts
+
+
 @pytest.mark.parametrize("modality", INPUTS)
 def test_generate_takes_files(everything_file, modality, tmp_path, capsys, monkeypatch):
     file = tmp_path / f"file{KINDS[modality].suffix}"
@@ -146,7 +165,7 @@ def test_generate_makes_so_many_frames_and_seconds(everything_file, tmp_path, ca
             cli.main()
         assert ended.value.code == 0, capsys.readouterr().err
     assert len(KINDS["video"].load(tmp_path / "reply-1.mp4").frames) == 3
-    assert KINDS["audio"].load(tmp_path / "reply-1.wav").duration_s == pytest.approx(0.1)
+    assert KINDS["audio"].load(tmp_path / "reply-2.wav").duration_s == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("modality", INPUTS)

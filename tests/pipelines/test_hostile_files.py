@@ -36,15 +36,14 @@ PEAK_KIB = 200_000
 
 
 @pytest.fixture
-def command(everything_file: Path, tmp_path: Path) -> Callable[[str], tuple[list[Any], Path]]:
+def command(tmp_path: Path) -> Callable[[str], tuple[list[Any], Path]]:
     """The arguments that send a case's file along, and the file."""
 
     def command(case: str) -> tuple[list[Any], Path]:
         modality = case.partition(":")[0]
         path = tmp_path / f"hostile{KINDS[modality].suffix}"
         path.write_bytes(HOSTILE[case][0])
-        placed = ["--config", everything_file, "--out", tmp_path / "replies"]
-        return ["generate", "What is this?", f"--{modality}", path, *placed], path
+        return ["generate", "What is this?", f"--{modality}", path, "--out", tmp_path / "replies"], path
 
     return command
 

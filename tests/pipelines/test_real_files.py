@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -94,12 +93,12 @@ LARGE: list[Made] = [
 
 
 @pytest.fixture(scope="module")
-def ask(everything_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[dict[str, Any], int]]:
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[dict[str, Any], int]]:
     """Send files along with one question; the reply, and the most KiB that the command had."""
 
     def ask(files: Sequence[Made]) -> tuple[dict[str, Any], int]:
         folder = tmp_path_factory.mktemp("files")
-        command: list[Any] = [sys.executable, "-m", "anygpt", "generate", "What is this?", "--config", everything_file]
+        command: list[Any] = [sys.executable, "-m", "anygpt", "generate", "What is this?"]
         for modality, name, make in files:
             (folder / name).write_bytes(make())
             command += [f"--{modality}", folder / name]

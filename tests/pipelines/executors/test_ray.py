@@ -20,7 +20,8 @@ import pytest
 from anygpt import AnyGPT, load_image
 from anygpt.errors import AnyGPTError, ConfigError, StageError
 from anygpt.world.images import render_image
-from anygpt.world.oracle import read_image
+from anygpt.world.oracle import READERS
+from anygpt.world.rendering import render
 from anygpt.world.scenes import Scene
 from pipelines.assistant import Reply
 from pipelines.executors.ray import _own_folder
@@ -49,10 +50,13 @@ def test_replies_are_those_of_the_local_executor(tiny, ray_tiny):
         assert [contents(reply) for reply in one] == [contents(reply) for reply in other]
 
 
-def test_every_stage_is_a_process_of_its_own(ray_tiny):
+def test_stages_run_in_the_processes_that_the_config_names(ray_tiny):
     placed = places(ray_tiny)
     assert set(placed) == set(ray_tiny.config.stages)
-    assert len({place["pid"] for place in placed.values()} | {os.getpid()}) == 4
+    processes = {name: {placed[s]["pid"] for s in stages} for name, stages in ray_tiny.config.processes.items()}
+    assert set(processes) == {"encoders", "backbone", "generators"}
+    assert all(len(pids) == 1 for pids in processes.values())
+    assert len(set().union({os.getpid()}, *processes.values())) == 4
     assert states(ray_tiny) == dict.fromkeys(ray_tiny.config.stages, "ready")
 
 
@@ -72,22 +76,41 @@ def test_refusals_of_a_stage_are_its_own_errors(ray_tiny):
         ray_tiny.chat("red " * 5000)
 
 
-@pytest.mark.parametrize("stage", ["encoders.image", "backbone", "generators.image"])
+REQUESTS = {  # by stage, one of each process: a request that needs it, and of which modality its reply is
+    "encoders.audio": ("audio", "Draw it.", "image"),
+    "backbone": ("points", "Play it.", "audio"),
+    "generators.video": ("image", "Film it.", "video"),
+}
+
+
+@pytest.mark.parametrize("stage", REQUESTS)
 def test_killed_stage_costs_its_own_and_comes_back(ray_tiny, stage):
     """Requests keep coming while the stage's process is killed; none stays without an answer."""
+    source, request, target = REQUESTS[stage]
 
     def ask(at: int) -> tuple[float, str]:
         started = time.monotonic()
-        parts = [render_image(STAR, at), "Now make it green."]
         try:
-            reply = ray_tiny.chat(parts, seed=at)
+            reply = ray_tiny.chat([render(STAR.in_modality(source), source, at), request], seed=at)
             outcome = "lost" if reply.errors else "whole"
             if reply.errors:
-                assert {lost.stage for lost in reply.errors} == {"generators.image"}
+                assert {lost.stage for lost in reply.errors} == {f"generators.{target}"}
                 assert reply.text
+            else:
+                (medium,) = (part for part in reply.parts if not isinstance(part, str))
+                assert READERS[target](medium).shape == "star"
         except StageError as error:
             outcome = error.stage
         return time.monotonic() - started, outcome
+
+    def wait_until_whole() -> float:
+        """Seconds until a reply is whole again."""
+        started = time.monotonic()
+        while time.monotonic() - started < BACK_S:
+            if ask(1)[1] == "whole":
+                return time.monotonic() - started
+            time.sleep(0.2)
+        raise AssertionError(f"not back within {BACK_S} seconds: {states(ray_tiny)}")
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(ask, at) for at in range(4)]
@@ -96,23 +119,10 @@ def test_killed_stage_costs_its_own_and_comes_back(ray_tiny, stage):
         asked += [pool.submit(ask, at) for at in range(4, 8)]
         results = [future.result() for future in asked]
     assert max(seconds for seconds, _ in results) < ANSWER_S, results
-    assert {outcome for _, outcome in results} <= {"whole", "lost" if stage == "generators.image" else stage}, results
-    assert wait_until_whole(ray_tiny) < BACK_S
-
-
-def wait_until_whole(model: AnyGPT) -> float:
-    """Seconds until a reply with a picture in and out is whole again."""
-    started = time.monotonic()
-    while time.monotonic() - started < BACK_S:
-        try:
-            reply = model.chat([render_image(STAR, 1), "Now make it green."])
-            if not reply.errors:
-                assert read_image(reply.images[0]).matches(STAR.changed("colour", "green"))
-                return time.monotonic() - started
-        except StageError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"not back within {BACK_S} seconds: {states(model)}")
+    assert {outcome for _, outcome in results} <= {"whole", "lost" if stage.startswith("generators") else stage}, (
+        results
+    )
+    assert wait_until_whole() < BACK_S
 
 
 def test_no_such_cluster_is_one_line():
@@ -157,13 +167,14 @@ def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed(everything_f
     assert found["samples"] > 0
 
 
-def test_nothing_is_left_after_a_run(tmp_path):
+def test_nothing_is_left_after_a_run(tmp_path, stack_file):
     """No process, no shared memory and no temporary file."""
     before = leftovers()
-    command = [sys.executable, "-m", "pipelines", "generate", "Draw a red star.", "--executor", "ray"]
-    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=200)
+    command = [sys.executable, "-m", "pipelines", "generate", "Draw.", "--modalities", "image", "--executor", "ray"]
+    options = ["--config", str(stack_file), "--out", str(tmp_path)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert read_image(load_image(tmp_path / "reply-1.png")).shape == "star"
+    assert load_image(tmp_path / "reply-1.png").size == (64, 64)
     assert leftovers() == before
 
 

@@ -137,6 +137,25 @@ def test_ray_counts_every_replica():
     ]
 
 
+def test_ray_puts_the_stages_of_a_process_together():
+    shared = {"device": "cuda:0", "num_gpus": 0.3, "process": "generators"}
+    needs = [need("a", 1, **shared), need("b", 2, **shared), need("c", 1, process="generators")]
+    placed = place_by_ray([*needs, need("d", 1, device="cuda:0", num_gpus=0.4)], [8 * GIB])
+    (gpu, machine) = placed.loads
+    assert [own.stage for own in gpu.needs] == ["a", "b", "d"]
+    assert gpu.needed == 4 * GIB + 2 * CONTEXT_BYTES
+    assert [own.stage for own in machine.needs] == ["c"]
+    crowded = place_by_ray([*needs, need("d", 1, device="cuda:0", num_gpus=0.5)], [8 * GIB])
+    assert crowded.problems == [
+        "placement.d.num_gpus: 0.5 given, but no GPU has so large a share left; lower the shares, or give more GPUs"
+    ]
+    assert (
+        place_by_ray([need("d", 1, device="cuda:0", num_gpus=0.5), *needs], [8 * GIB])
+        .problems[0]
+        .startswith("placement.a.num_gpus, placement.b.num_gpus, placement.c.num_gpus: 0.6 given together, but no GPU")
+    )
+
+
 def test_ray_adds_up_shares_without_rounding_errors():
     needs = [need(str(index), 0.1, device="cuda:0", num_gpus=0.1) for index in range(10)]
     assert place_by_ray(needs, [8 * GIB]).fits

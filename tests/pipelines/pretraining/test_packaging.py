@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from anygpt.errors import CheckpointError
-from pipelines.pretraining.packaging import PARTS, copy_halved, package_adapters, package_parts
+from pipelines.pretraining.packaging import PARTS, copy_halved, package_adapters, package_input_projector, package_parts
 from pipelines.pretraining.recipes import RECIPES, run_recipes
 
 
@@ -36,8 +36,19 @@ def test_missing_parts_are_named_with_the_command_that_makes_them(tmp_path):
         package_parts(tmp_path, tmp_path / "weights")
     with pytest.raises(CheckpointError, match="anygpt pretrain instruct"):
         package_adapters(tmp_path / "instruct", tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="anygpt pretrain align_beats"):
+        package_input_projector(tmp_path / "align_beats", "audio", tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
     assert {recipe for _, recipe in PARTS.values()} <= set(RECIPES)
+
+
+def test_one_input_projector_becomes_an_overlay(tmp_path):
+    tensors = {"audio.w": torch.ones(2), "image.w": torch.zeros(2)}
+    save_file(tensors, tmp_path / "input_projectors.safetensors")
+    package_input_projector(tmp_path, "audio", tmp_path / "overlay")
+    (packed,) = load_file(tmp_path / "overlay" / "input_projectors.safetensors").items()
+    assert packed[0] == "audio.w"
+    assert packed[1].dtype == torch.float16
 
 
 def test_recipes_run_in_order_and_stop_where_one_is_stopped(tmp_path, monkeypatch, capsys):

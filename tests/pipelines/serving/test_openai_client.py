@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import sys
@@ -13,7 +14,9 @@ import openai
 import pytest
 from PIL import Image
 
-from anygpt.media import encode_png, load_image, save_image, to_data_url
+from anygpt.media import load_image, save_image, to_data_url
+from anygpt.media.kinds import KINDS
+from anygpt.messages import modality_of
 from anygpt.world.images import render_image
 from anygpt.world.oracle import read_image, read_text
 from anygpt.world.scenes import Scene
@@ -138,36 +141,48 @@ def test_errors_are_the_clients_own(service):
         openai.OpenAI(base_url=f"{service.url}/v1", api_key="guess", max_retries=0).models.list()
 
 
-def on_the_command_line(
-    picture: Image.Image, seed: int, temperature: float, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> tuple[str, list[bytes]]:
-    """What `anygpt generate` says and saves."""
+def given_over_http(service: Any, picture: Image.Image, asked: str, **options: Any) -> list[Any]:
+    """A service's reply: its text, and the files of its media in order."""
+    url = {"type": "image_url", "image_url": {"url": to_data_url(picture)}}
+    messages = [{"role": "user", "content": [url, {"type": "text", "text": asked}]}]
+    message = service.openai.chat.completions.create(model="tiny", messages=messages, **options).choices[0].message
+    images = [decoded(image) for image in getattr(message, "images", [])]
+    audio = [base64.b64decode(message.audio.data)] if message.audio else []
+    videos = [base64.b64decode(v["video_url"]["url"].partition(",")[2]) for v in getattr(message, "videos", [])]
+    return [message.content, *images, *audio, *videos]
+
+
+def given_on_the_command_line(picture: Image.Image, asked: str, folder: Path, **options: Any) -> list[Any]:
+    """The same of `anygpt generate`."""
     save_image(picture, folder / "asked.png")
-    command = ["anygpt", "generate", "Now make it green.", "--image", str(folder / "asked.png"), "--json"]
-    options = ["--out", str(folder), "--seed", str(seed), "--temperature", str(temperature)]
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "argv", [*command, *options])
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    command = ["anygpt", "generate", asked, "--image", str(folder / "asked.png"), "--json", "--out", str(folder)]
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(said):
+        patched.setattr(sys, "argv", [*command, *flags])
         with pytest.raises(SystemExit):
             main()
-    reply = json.loads(capsys.readouterr().out)
-    return reply["text"], [Path(medium["path"]).read_bytes() for medium in reply["media"]]
+    reply = json.loads(said.getvalue())
+    return [reply["text"], *(Path(medium["path"]).read_bytes() for medium in reply["media"])]
 
 
-def test_the_same_seed_gives_the_same_reply_in_every_use(tiny, local_service, ray_service, tmp_path, capsys):
-    """Python, HTTP on both executors, the command line: text and PNG bytes, greedy and sampled, pictures both ways."""
+@pytest.mark.parametrize(
+    ("asked", "temperature"),
+    [("Now make it green.", 0.0), ("Now make it green.", 1.0), ("Play it.", 0.0), ("Film it.", 0.0)],
+)
+def test_the_same_seed_gives_the_same_reply_in_every_use(
+    tiny, local_service, ray_service, tmp_path, asked, temperature
+):
+    """Python, HTTP on both executors, the command line: text and the files' bytes, greedy and sampled."""
+    picture, options = render_image(STAR, 3), {"seed": 11, "temperature": temperature}
+    reply = tiny.chat([picture, asked], **options)
+    text, medium = reply.parts
+    expected = [text, KINDS[modality_of(medium)].encode(medium)]
+    assert given_over_http(local_service, picture, asked, **options) == expected
+    assert given_over_http(ray_service, picture, asked, **options) == expected
+    assert given_on_the_command_line(picture, asked, tmp_path, **options) == expected
+
+
+def test_a_pictures_data_url_loses_nothing():
     picture = render_image(STAR, 3)
-    for temperature in (0.0, 1.0):
-        reply = tiny.chat([picture, "Now make it green."], seed=11, temperature=temperature)
-        expected = (reply.text, [encode_png(image) for image in reply.images])
-        for service in (local_service, ray_service):
-            message = (
-                service.openai.chat.completions.create(
-                    model="tiny", messages=pictured(STAR, "Now make it green."), seed=11, temperature=temperature
-                )
-                .choices[0]
-                .message
-            )
-            given = (message.content, [decoded(image) for image in getattr(message, "images", [])])
-            assert given == expected
-        assert on_the_command_line(picture, 11, temperature, tmp_path, capsys) == expected
     assert load_image(to_data_url(picture)).tobytes() == picture.tobytes()

@@ -41,7 +41,7 @@ def seen(backend: Backend, conversation: Sequence[Message]) -> list[Any]:
 
 def test_http_backend_shows_what_the_local_one_shows(tiny, local_service):
     http, local = HttpBackend(local_service.url, KEY), LocalBackend(tiny)
-    assert http.output_modalities == local.output_modalities == ("image",)
+    assert http.output_modalities == local.output_modalities == ("image", "audio", "video")
     first = [Message("user", [render_image(Scene("star", "red"), 2), "Now make it green."])]
     assert seen(http, first) == seen(local, first)
     reply = tiny.chat(first[0].parts, **OPTIONS)

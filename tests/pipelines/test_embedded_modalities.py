@@ -1,0 +1,93 @@
+"""The shipped stack `tiny` between all modalities: one simple trial of every kind; the matrix measures how often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from anygpt import AnyGPT
+from anygpt.messages import modality_of
+from anygpt.world.dialogues import MAKEABLE, SHOWABLE
+from anygpt.world.oracle import READERS, read_comparison, read_text
+from anygpt.world.phrases import caption
+from anygpt.world.rendering import render
+from anygpt.world.scenes import Scene, attributes_of
+from encoders.beats import BeatsEncoder
+
+SCENE = Scene("square", "green", "large", "left", "up")
+REQUESTS = {"image": "Draw it.", "audio": "Play it.", "video": "Film it."}
+VERBS = {"image": "Draw", "audio": "Play", "video": "Film"}
+
+
+def shown(modality: str, scene: Scene = SCENE) -> Any:
+    return render(scene.in_modality(modality), modality, 5)
+
+
+def media_of(reply: Any) -> list[Any]:
+    return [part for part in reply.parts if not isinstance(part, str)]
+
+
+@pytest.mark.parametrize("source", SHOWABLE)
+def test_describes_what_it_perceives(tiny: AnyGPT, source: str) -> None:
+    reply = tiny.chat([shown(source), "What is this?"], seed=0)
+    assert read_text(reply.text, source).matches(SCENE.in_modality(source))
+    assert not media_of(reply)
+
+
+@pytest.mark.parametrize("target", MAKEABLE)
+def test_makes_what_words_say(tiny: AnyGPT, target: str) -> None:
+    scene = SCENE.in_modality(target)
+    reply = tiny.chat(f"{VERBS[target]} {caption(scene)}.", seed=0)
+    (medium,) = media_of(reply)
+    assert modality_of(medium) == target
+    assert READERS[target](medium).matches(scene)
+
+
+@pytest.mark.parametrize("target", MAKEABLE)
+@pytest.mark.parametrize("source", SHOWABLE)
+def test_converts(tiny: AnyGPT, source: str, target: str) -> None:
+    reply = tiny.chat([shown(source), REQUESTS[target]], seed=0)
+    (medium,) = media_of(reply)
+    assert modality_of(medium) == target
+    shared = [attribute for attribute in attributes_of(source) if attribute in attributes_of(target)]
+    assert READERS[target](medium).matches(SCENE, shared)
+
+
+def test_gives_several_media_in_one_reply_and_compares_two_inputs(tiny: AnyGPT) -> None:
+    reply = tiny.chat([shown("points"), "Draw it and play it."], seed=0)
+    picture, sound = media_of(reply)
+    assert (modality_of(picture), modality_of(sound)) == ("image", "audio")
+    assert READERS["image"](picture).matches(SCENE, ("shape", "colour"))
+    assert READERS["audio"](sound).matches(SCENE, ("shape", "colour"))
+    other = SCENE.changed("shape", "star")
+    same = tiny.chat([shown("image"), shown("points"), "Are these the same shape?"])
+    different = tiny.chat([shown("image"), shown("points", other), "Are these the same shape?"])
+    assert read_comparison(same.text) == {"first": "square", "second": "square", "same": "yes"}
+    assert read_comparison(different.text) == {"first": "square", "second": "star", "same": "no"}
+
+
+def test_edits_over_turns_keep_the_medium_until_it_is_set_in_motion(tiny: AnyGPT) -> None:
+    played = tiny.chat([shown("audio"), "Make it blue."], seed=0)
+    assert READERS["audio"](media_of(played)[0]).matches(SCENE.in_modality("audio").changed("colour", "blue"))
+    drawn = tiny.chat("Draw a large green square at the left.", seed=0)
+    moved = tiny.chat("Let it move up.", history=drawn.conversation, seed=0)
+    assert READERS["video"](media_of(moved)[0]).matches(SCENE.in_modality("video"))
+
+
+def test_a_reply_without_the_media_it_would_have_is_one_sentence(tiny: AnyGPT) -> None:
+    for request in ("Draw a small red star.", "Play a small red star.", "Film a small red star moving up."):
+        reply = tiny.chat(request, modalities=["text"])
+        assert reply.text.count(".") == 1
+        assert reply.finish_reason == "stop"
+
+
+def test_beats_takes_the_place_of_whisper_by_config_alone() -> None:
+    with AnyGPT.from_config("tiny-beats") as beats:
+        assert isinstance(beats.executor.stack.encoders["audio"], BeatsEncoder)
+        for scene in (SCENE, Scene("star", "red", "small")):
+            sound = shown("audio", scene)
+            told = beats.chat([sound, "What is this?"])
+            assert read_text(told.text, "audio").matches(scene.in_modality("audio"))
+            (picture,) = media_of(beats.chat([sound, "Draw it."], seed=0))
+            assert READERS["image"](picture).matches(scene, ("shape", "colour", "size"))
