@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,9 @@ class GenerationOptions:
             _check_count(name, getattr(self, name), least=1)
         if self.guidance is not None and not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
             raise RequestError(f"guidance: {self.guidance!r} given, expected 0 to 100")
-        if self.duration_s is not None and not (_is_number(self.duration_s) and 0 < self.duration_s < math.inf):
+        if self.duration_s is not None and not (
+            _is_number(self.duration_s) and 0 < self.duration_s <= sys.float_info.max
+        ):
             raise RequestError(f"duration_s: {self.duration_s!r} given, expected a number above 0")
 
 

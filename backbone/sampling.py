@@ -20,7 +20,7 @@ def choose(logits_V: Tensor, options: SamplingOptions, generator: torch.Generato
     if options.temperature == 0.0:
         return int(logits_V.argmax())
     # Relative to the largest, so that the smallest temperature overflows to -inf at most, never to NaN.
-    scaled_V = (logits_V - logits_V.max()) / options.temperature
+    scaled_V = (logits_V - logits_V.max()) / max(options.temperature, torch.finfo(logits_V.dtype).tiny)
     sorted_V, order_V = scaled_V.sort(descending=True)
     if options.top_k:
         sorted_V = sorted_V[: options.top_k]

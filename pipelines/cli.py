@@ -45,7 +45,7 @@ Images = Annotated[Optional[list[Path]], typer.Option("--image", help="A picture
 Sounds = Annotated[Optional[list[Path]], typer.Option("--audio", help="A sound to send along.")]  # noqa: UP045
 Videos = Annotated[Optional[list[Path]], typer.Option("--video", help="A video to send along.")]  # noqa: UP045
 Clouds = Annotated[Optional[list[Path]], typer.Option("--points", help="A point cloud or mesh to send along.")]  # noqa: UP045
-Modalities = Annotated[Optional[str], typer.Option(help="What may be produced: text,image")]  # noqa: UP045
+Modalities = Annotated[Optional[str], typer.Option(help="What may be produced, as in: text,image,audio,video")]  # noqa: UP045
 MaxTokens = Annotated[Optional[int], typer.Option(help="Most text tokens of the reply.")]  # noqa: UP045
 Steps = Annotated[Optional[int], typer.Option(help="Denoising steps.")]  # noqa: UP045
 Guidance = Annotated[Optional[float], typer.Option(help="Classifier-free guidance scale.")]  # noqa: UP045

@@ -57,31 +57,43 @@ def print_reply(
         AnyGPTError: if the request failed.
     """
     collector, paths, progress = ReplyCollector(request), {}, _Progress()
-    for event in model.run([request]):
-        collector.take(event)
-        if isinstance(event, TextDelta) and not event.hidden and not quiet:
-            progress.clear()
-            print(event.text, end="", flush=True)
-        elif isinstance(event, MediaProgress):
-            progress.show(f"medium {event.index + 1}: step {event.step} of {event.steps}")
-        elif isinstance(event, MediaReady):
-            kind = KINDS[event.modality]
-            path = out_dir / f"reply-{first_number + event.index}{kind.suffix}"
-            out_dir.mkdir(parents=True, exist_ok=True)
-            kind.save(event.medium, path)
-            paths[event.index] = path
-    progress.clear()
+    has_open_line = False
+    try:
+        for event in model.run([request]):
+            collector.take(event)
+            if isinstance(event, TextDelta) and not event.hidden and not quiet:
+                progress.clear()
+                print(event.text, end="", flush=True)
+                has_open_line = True
+            elif isinstance(event, MediaProgress):
+                progress.show(f"medium {event.index + 1}: step {event.step} of {event.steps}")
+            elif isinstance(event, MediaReady):
+                path = out_dir / f"reply-{first_number + event.index}{KINDS[event.modality].suffix}"
+                _save(event, path)
+                paths[event.index] = path
+    finally:
+        progress.clear()
+        if has_open_line:
+            print(flush=True)
     reply = collector.reply()
     ordered = [path for _, path in sorted(paths.items())]
-    if not quiet:
-        print(*([""] if reply.text else []), *ordered, sep="\n", end="\n" if ordered or reply.text else "")
+    if ordered and not quiet:
+        print(*ordered, sep="\n")
     return reply, ordered
+
+
+def _save(event: MediaReady, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"--out: '{path.parent}' cannot be made ({error.strerror}); give another folder") from error
+    KINDS[event.modality].save(event.medium, path)
 
 
 def first_number(out_dir: Path) -> int:
     """The number of a reply's first medium: past those of all earlier replies in the folder, which stay as they are."""
     names = [path.stem for path in out_dir.glob("reply-*")]
-    return 1 + max((int(match[1]) for name in names if (match := re.fullmatch(r"reply-(\d{1,9})", name))), default=0)
+    return 1 + max((int(match[1]) for name in names if (match := re.fullmatch(r"reply-(\d+)", name))), default=0)
 
 
 def as_json_object(reply: Reply, paths: list[Path]) -> dict[str, Any]:

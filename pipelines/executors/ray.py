@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -34,6 +35,8 @@ except ImportError as error:
 
 POLL_S = 0.05  # how often a waiting call looks whether its request was cancelled
 KNOCK_S = 5.0
+GONE_S = 9.0  # how long a call waits for a stage that has no process
+LOOK_EVERY_S = 1.0  # how often it is looked for then
 QUIET_LOG = {"log_level": "ERROR", "enable_access_log": False}
 # Our replicas never block their event loop, so Serve's need not be in a thread of its own: two switches of threads less
 # on every call. The processes of a Ray that we start inherit this.
@@ -156,8 +159,7 @@ class RayExecutor:
     async def encode(self, modality: str, media: Sequence[Any]) -> tuple[Any, float]:
         """See `Executor.encode`; the features stay where they are."""
         stage = f"encoders.{modality}"
-        with _Failures(stage):
-            return await self._handles[stage].encode.remote(stage, list(media), len(self.in_flight))
+        return await self._answer(stage, self._handles[stage].encode.remote(stage, list(media), len(self.in_flight)))
 
     async def reply(
         self,
@@ -169,7 +171,7 @@ class RayExecutor:
     ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
         """See `Executor.reply`."""
         try:
-            async for event in _events(
+            async for event in self._events(
                 "backbone", self._reply.remote(conversation, features, options, seed, len(self.in_flight)), should_stop
             ):
                 yield event
@@ -179,8 +181,7 @@ class RayExecutor:
     async def check_generation(self, modality: str, options: GenerationOptions) -> None:
         """See `Executor.check_generation`."""
         stage = f"generators.{modality}"
-        with _Failures(stage):
-            await self._handles[stage].check.remote(stage, options)
+        await self._answer(stage, self._handles[stage].check.remote(stage, options))
 
     async def generate(
         self, modality: str, conditioning: Any, options: GenerationOptions, on_step: OnStep, should_stop: ShouldStop
@@ -189,10 +190,63 @@ class RayExecutor:
         stage = f"generators.{modality}"
         event: Any = None
         stream = self._generate[modality].remote(stage, conditioning, options, len(self.in_flight))
-        async for event in _events(stage, stream, should_stop):
+        async for event in self._events(stage, stream, should_stop):
             if isinstance(event[0], int):
                 on_step(*event)
         return event
+
+    async def _answer(self, stage: str, response: Any) -> Any:
+        """What a replica answers to one call."""
+
+        async def answer() -> Any:
+            return await response
+
+        waiting = asyncio.ensure_future(answer())
+        try:
+            with _Failures(stage):
+                await self._wait(stage, waiting)
+                return waiting.result()
+        finally:
+            if not waiting.done():
+                response.cancel()
+                _give_up(waiting)
+
+    async def _events(self, stage: str, stream: Any, should_stop: ShouldStop) -> AsyncIterator[Any]:
+        """A replica's stream, cut short with a `CancelledError` when the request is cancelled."""
+        iterator = aiter(stream)
+        finished = False
+        try:
+            while not finished:
+                waiting = asyncio.ensure_future(anext(iterator))
+                try:
+                    await self._wait(stage, waiting, should_stop)
+                finally:
+                    if not waiting.done():
+                        _give_up(waiting)
+                with _Failures(stage):
+                    finished, events = waiting.result()
+                for event in events:
+                    yield event
+        finally:
+            if not finished:
+                stream.cancel()
+
+    async def _wait(self, stage: str, waiting: asyncio.Future[Any], should_stop: ShouldStop = lambda: False) -> None:
+        """Wait until a call is done.
+
+        Raises:
+            CancelledError: if the request is cancelled meanwhile.
+            StageError: if the stage's process is gone and not back after `GONE_S`: no request waits for long.
+        """
+        look_at = time.monotonic() + GONE_S
+        while not waiting.done():
+            if should_stop():
+                raise CancelledError(f"stage '{stage}': cancelled")
+            if time.monotonic() > look_at:
+                if (await self.stage_states())[stage] != "ready":
+                    raise StageError(stage, "its process is being started; try again in a minute")
+                look_at = time.monotonic() + LOOK_EVERY_S
+            await asyncio.wait({waiting}, timeout=POLL_S)
 
 
 class _Failures:
@@ -220,25 +274,10 @@ class _Failures:
             ) from error
 
 
-async def _events(stage: str, stream: Any, should_stop: ShouldStop) -> AsyncIterator[Any]:
-    """A replica's stream, cut short with a `CancelledError` when the request is cancelled."""
-    iterator = aiter(stream)
-    finished = False
-    try:
-        while not finished:
-            waiting = asyncio.ensure_future(anext(iterator))
-            while not waiting.done() and not should_stop():
-                await asyncio.wait({waiting}, timeout=POLL_S)
-            if not waiting.done():
-                waiting.cancel()
-                raise CancelledError(f"stage '{stage}': cancelled")
-            with _Failures(stage):
-                finished, events = waiting.result()
-            for event in events:
-                yield event
-    finally:
-        if not finished:
-            stream.cancel()
+def _give_up(waiting: asyncio.Future[Any]) -> None:
+    """Cancel a wait; nobody is told how it ends."""
+    waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    waiting.cancel()
 
 
 def _start_ray(config: StackConfig, address: str | None) -> str | None:

@@ -108,7 +108,7 @@ def _instruct(out: Path) -> None:
 
 
 def _align_beats(out: Path) -> None:
-    overrides = (f"adapters={out / 'instruct'}", "stack=tiny-beats", "untrained_inputs=[audio]", "loop.steps=400")
+    overrides = (f"adapters={out / 'instruct'}", "stack=tiny-beats", "untrained_inputs=[audio]")
     _train("align-input", out / "align_beats", *overrides)
 
 

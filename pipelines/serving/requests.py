@@ -182,6 +182,10 @@ def _fetch(name: str, url: str, max_bytes: int) -> bytes:
 
 def _message(message: Any, budget: _MediaBudget) -> Message:
     if isinstance(message, AssistantMessage):
+        if message.audio and not message.audios:
+            raise RequestError(
+                "audio: an earlier sound by its id given, which is not kept; give its message back whole"
+            )
         lost = [medium for medium in message.errors or () if medium.type in budget.config.generators]
         return Message("assistant", _reply_parts(_joined(message.content), [*message.media, *lost], budget))
     if message.role in ("system", "developer"):

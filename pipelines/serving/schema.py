@@ -157,6 +157,13 @@ class StreamOptions(Strict):
     include_obfuscation: bool | None = None
 
 
+class AudioFormat(Strict):
+    """How OpenAI's client asks for sounds: there is one format, and a voice says nothing to a sound generator."""
+
+    format: Literal["wav"]
+    voice: str | None = None
+
+
 class ChatBody(Strict):
     """`POST /v1/chat/completions`."""
 
@@ -179,6 +186,7 @@ class ChatBody(Strict):
     frames: int | None = None
     duration_s: float | None = None
     # Accepted where they ask for what is done anyway.
+    audio: AudioFormat | None = None
     n: Literal[1] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None

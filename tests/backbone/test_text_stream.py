@@ -45,6 +45,11 @@ def test_choose_is_greedy_at_temperature_zero():
     assert choose(torch.tensor([0.0, 3.0, 1.0]), SamplingOptions(), generator(0)) == 1
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 5e-324])
+def test_choose_is_greedy_at_next_to_no_temperature(temperature):
+    assert choose(torch.tensor([0.0, 3.0, 1.0]), SamplingOptions(temperature=temperature), generator(0)) == 1
+
+
 def test_choose_follows_the_distribution():
     logits = torch.tensor([0.5, 0.3, 0.2]).log()
     drawn = generator(0)

@@ -343,10 +343,21 @@ def test_generate_keeps_earlier_replies(run, folder, loaded):
     assert run(*draw).out == "replies/reply-1.png\n"
     before = (folder / "replies" / "reply-1.png").read_bytes()
     assert run(*draw, "--image", "replies/reply-1.png").out == "replies/reply-2.png\n"
-    (folder / "replies" / "reply-7.wav").touch()
+    (folder / "replies" / "reply-9999999998.wav").touch()
     (folder / "replies" / "reply-99 (copy).png").touch()
-    assert run(*draw, "--seed", "1").out == "replies/reply-8.png\n"
+    assert run(*draw, "--seed", "1").out == "replies/reply-9999999999.png\n"
+    assert run(*draw, "--seed", "2").out == "replies/reply-10000000000.png\n"
     assert (folder / "replies" / "reply-1.png").read_bytes() == before
+
+
+def test_generate_says_in_a_line_of_its_own_that_media_cannot_be_saved(run, loaded, first_word_is_a_picture):
+    ended = run("generate", "Hello", "--steps", "1", "--out", "/proc/none")
+    assert ended.code == 2
+    assert ended.out.endswith("\n")
+    assert (
+        ended.err
+        == "anygpt: error: --out: '/proc/none' cannot be made (No such file or directory); give another folder\n"
+    )
 
 
 def test_generate_json_is_one_object(run, loaded, first_word_is_a_picture):

@@ -125,6 +125,22 @@ def test_killed_stage_costs_its_own_and_comes_back(ray_tiny, stage):
     assert wait_until_whole() < BACK_S
 
 
+def test_a_stage_without_a_process_is_not_waited_for_long(ray_tiny, monkeypatch):
+    monkeypatch.setattr("pipelines.executors.ray.GONE_S", 0.2)
+    os.kill(places(ray_tiny)["backbone"]["pid"], signal.SIGKILL)
+    refusals: list[str] = []
+    until = time.monotonic() + BACK_S
+    while time.monotonic() < until:
+        try:
+            ray_tiny.chat("Hello")
+            break
+        except StageError as error:
+            refusals.append(str(error))
+            time.sleep(0.1)
+    assert "stage 'backbone': its process is being started; try again in a minute" in refusals
+    assert ray_tiny.chat("Hello").text
+
+
 def test_no_such_cluster_is_one_line():
     script = (
         "from anygpt import AnyGPT, ConfigError\n"

@@ -18,6 +18,8 @@ from anygpt.world.scenes import Scene
 PICTURE = to_data_url(render_image(Scene("star", "red"), 1))
 CHAT, IMAGES = "/v1/chat/completions", "/v1/images/generations"
 
+SAID = {"role": "user", "content": "Hi"}
+
 
 def chat(**fields: Any) -> dict[str, Any]:
     return {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, **fields}
@@ -94,6 +96,18 @@ BODIES: list[tuple[str, Any, int, str]] = [
     (CHAT, chat(modalities=[]), 400, "modalities: nothing given"),
     (CHAT, chat(modalities=["smell"]), 400, "modalities: 'smell' given"),
     (CHAT, chat(modalities=["points"]), 400, "'points' given, expected some of text, image, audio, video"),
+    (
+        CHAT,
+        chat(audio={"format": "mp3", "voice": "alloy"}),
+        422,
+        "audio.format: 'mp3' given, but input should be 'wav'",
+    ),
+    (
+        CHAT,
+        {**chat(), "messages": [SAID, {"role": "assistant", "audio": {"id": "audio-1"}}, SAID]},
+        400,
+        "give its message back",
+    ),
     (CHAT, chat(seed="7"), 422, "seed: '7' given"),
     (CHAT, chat(seed=-1), 400, "seed: -1 given"),
     (CHAT, chat(seed=2**64), 400, "seed"),
