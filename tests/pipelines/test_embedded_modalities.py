@@ -85,7 +85,7 @@ def test_a_reply_without_the_media_it_would_have_is_one_sentence(tiny: AnyGPT) -
 def test_beats_takes_the_place_of_whisper_by_config_alone() -> None:
     with AnyGPT.from_config("tiny-beats") as beats:
         assert isinstance(beats.executor.stack.encoders["audio"], BeatsEncoder)
-        for scene in (SCENE, Scene("star", "red", "small")):
+        for scene in (SCENE, Scene("triangle", "magenta", "small", motion="right")):
             sound = shown("audio", scene)
             told = beats.chat([sound, "What is this?"])
             assert read_text(told.text, "audio").matches(scene.in_modality("audio"))
