@@ -43,12 +43,6 @@ def _point_tower(out: Path) -> None:
     pretrain_point_tower(out / "point_tower", out / "sound_tower" / "clip", steps=600, batch_size=48, seed=SEED)
 
 
-def _language_model(out: Path) -> None:
-    from pipelines.pretraining.language_model import pretrain_language_model
-
-    pretrain_language_model(out / "language_model", steps=2600, turns_per_batch=96, seed=SEED)
-
-
 def _stable_diffusion(out: Path) -> None:
     from pipelines.pretraining.stable_diffusion import pretrain_stable_diffusion
 
@@ -87,6 +81,12 @@ def _zeroscope(out: Path) -> None:
         batch_size=16,
         seed=SEED,
     )
+
+
+def _language_model(out: Path) -> None:
+    from pipelines.pretraining.language_model import pretrain_language_model
+
+    pretrain_language_model(out / "language_model", steps=2600, turns_per_batch=96, seed=SEED)
 
 
 def _package(out: Path) -> None:
@@ -133,12 +133,12 @@ RECIPES: Mapping[str, Callable[[Path], None]] = {
     "sound_tower": _sound_tower,
     "beats": _beats,
     "point_tower": _point_tower,
-    "language_model": _language_model,
     "stable_diffusion": _stable_diffusion,
     "mel_autoencoder": _mel_autoencoder,
     "audioldm2": _audioldm2,
     "frame_decoder": _frame_decoder,
     "zeroscope": _zeroscope,
+    "language_model": _language_model,
     "package": _package,
     "align_input": _align_input,
     "align_output": _align_output,
