@@ -213,6 +213,12 @@ def answer(attribute: str, scene: Scene) -> str:
     return f"It is {stated(attribute, scene.value(attribute))}."
 
 
+def verdict(attribute: str, asked: str, scene: Scene) -> str:
+    """The reply to a yes or no question: both values come first, since a small model compares what it has written."""
+    said, same = stated(attribute, asked), asked == scene.value(attribute)
+    return f"{said[0].upper()}{said[1:]}? {answer(attribute, scene)[:-1]}, so {'yes' if same else 'no'}."
+
+
 def stated(attribute: str, value: str) -> str:
     """A value as it stands in a reply: "a star", "blue", "small", "at the top", "moving up", "still"."""
     if attribute == "shape":
@@ -233,7 +239,7 @@ def ask(talk: Talk) -> None:
     if talk.rng.random() < 0.3:
         asked = value if talk.rng.random() < 0.5 else talk.rng.choice(VALUES[attribute])
         said = talk.ask(f"check_{attribute}", value=stated_value(attribute, asked, talk.rng))
-        reply = f"{'Yes' if asked == value else 'No'}, it is {stated(attribute, value)}."
+        reply = verdict(attribute, asked, scene)
     talk.add(talk.about(said, scene, medium, fresh), [reply], scene, medium)
     return None
 

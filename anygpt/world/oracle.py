@@ -12,7 +12,7 @@ from anygpt.world.audio_oracle import read_audio
 from anygpt.world.image_oracle import Measurement, measure_shape, name_position, name_size, read_image
 from anygpt.world.point_oracle import read_points
 from anygpt.world.readings import Reading
-from anygpt.world.text_oracle import read_comparison, read_text
+from anygpt.world.text_oracle import read_comparison, read_text, read_verdict
 from anygpt.world.video_oracle import read_video
 
 # Modality → reader of its media.
@@ -35,5 +35,6 @@ __all__ = [
     "read_image",
     "read_points",
     "read_text",
+    "read_verdict",
     "read_video",
 ]

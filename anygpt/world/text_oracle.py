@@ -10,6 +10,7 @@ from anygpt.world.scenes import ATTRIBUTES, MOTIONS, attributes_of
 
 _MOTION = re.compile(rf"\b(?:moving\s+({'|'.join(MOTIONS[1:])})|(still))\b", re.IGNORECASE)
 
+_VERDICT = re.compile(r"([^?]+)\? It is (.+), so (yes|no)\.", re.IGNORECASE)
 _COMPARISON = re.compile(r"\bfirst is (?:a )?(\w+), the second is (?:a )?(\w+): (not )?the same\b", re.IGNORECASE)
 
 
@@ -44,6 +45,20 @@ def read_comparison(text: str) -> dict[str, str | None]:
         return dict.fromkeys(("first", "second", "same"))
     first, second, differs = found.groups()
     return {"first": first.lower(), "second": second.lower(), "same": "no" if differs else "yes"}
+
+
+def read_verdict(text: str) -> dict[str, str | None]:
+    """Read a yes or no: {"asked": "blue", "stated": "red", "verdict": "no"}, None for what is not said."""
+    found = _VERDICT.fullmatch(text.strip())
+    if found is None:
+        return dict.fromkeys(("asked", "stated", "verdict"))
+    return {"asked": _one_value(found[1]), "stated": _one_value(found[2]), "verdict": found[3].lower()}
+
+
+def _one_value(text: str) -> str | None:
+    """The value of the only attribute that a text names."""
+    values = [value for attribute in (*ATTRIBUTES, "motion") if (value := read_text(text).get(attribute)) is not None]
+    return values[0] if len(values) == 1 else None
 
 
 @functools.cache

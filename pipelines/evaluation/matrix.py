@@ -12,11 +12,11 @@ from anygpt.errors import RequestError
 from anygpt.media import save_image
 from anygpt.messages import Message, modality_of
 from anygpt.world.dialogues import SHOWABLE
-from anygpt.world.oracle import READERS, Reading, read_comparison, read_text
+from anygpt.world.oracle import READERS, Reading, read_comparison, read_text, read_verdict
 from anygpt.world.phrases import Split
 from pipelines.assistant import AnyGPT, Reply
 from pipelines.evaluation.picture import draw_matrix
-from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, Trial, comparison, make_trials
+from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, VERDICT, Trial, check, comparison, make_trials
 
 BATCH = 16
 
@@ -114,7 +114,7 @@ def run_matrix(model: AnyGPT, *, trials: int = 100, seed: int = 0, split: Split 
     kinds = {cell_name(*cell): builder for cell, builder in CELLS.items() if cell[0] in inputs and cell[1] in outputs}
     kinds |= {f"questions about {source}": builder for source, builder in QUESTIONS.items() if source in inputs}
     if model.executor.input_modalities:
-        kinds["comparing two media"] = comparison
+        kinds |= {"yes or no": check, "comparing two media": comparison}
     scores: dict[bool, dict[str, Score]] = {True: {}, False: {}}
     for name, builder in kinds.items():
         for seen in (True, False):
@@ -154,6 +154,8 @@ def read_reply(reply: Reply, trial: Trial) -> Reading | Mapping[str, str | None]
     """What the oracle reads in a reply; a reply without the medium, or with several, reads as nothing."""
     if trial.output == COMPARISON:
         return read_comparison(reply.text)
+    if trial.output == VERDICT:
+        return read_verdict(reply.text)
     if trial.output == "text":
         return read_text(reply.text, trial.about)
     media = [part for part in reply.parts if not isinstance(part, str)]

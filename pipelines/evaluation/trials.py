@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from anygpt.world.dialogues import MAKE, MAKE_IT, MAKEABLE, SHOWABLE
-from anygpt.world.phrases import Split, paraphrase, request, value_phrase
+from anygpt.world.phrases import Split, paraphrase, request, stated_value, value_phrase
 from anygpt.world.rendering import render
-from anygpt.world.scenes import Scene, attributes_of, random_edit, seen_scenes
+from anygpt.world.scenes import VALUES, Scene, attributes_of, random_edit, seen_scenes
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Trial:
 
     Attributes:
         messages: parts of each user message in turn.
-        output: modality of the reply that is read, or "comparison".
+        output: modality of the reply that is read, "comparison" or "verdict".
         expected: attribute → value that must be read; all of them must be right.
         about: what a text is about: where words leave a motion out, a video and a sound are still.
     """
@@ -32,6 +32,7 @@ class Trial:
 
 
 COMPARISON = "comparison"
+VERDICT = "verdict"
 
 Builder = Callable[["Context"], Trial]
 
@@ -145,6 +146,19 @@ def comparison(context: Context) -> Trial:
     one, other = first.value(attribute), second.value(attribute)
     expected = {"first": one, "second": other, "same": "yes" if one == other else "no"}
     return Trial(((*shown, context.ask(f"compare_{attribute}")),), COMPARISON, expected)
+
+
+def check(context: Context) -> Trial:
+    """Whether one attribute of a medium has a value: a yes or no, and both values must be right."""
+    source = context.rng.choice(context.inputs)
+    scene = context.scene(source)
+    attribute = context.rng.choice(scene.attributes)
+    value = scene.value(attribute)
+    others = [other for other in VALUES[attribute] if other != value]
+    asked = value if context.rng.random() < 0.5 else context.rng.choice(others)
+    said = context.ask(f"check_{attribute}", value=stated_value(attribute, asked, context.rng))
+    expected = {"asked": asked, "stated": value, "verdict": "yes" if asked == value else "no"}
+    return Trial((context.shown_with(scene, source, said),), VERDICT, expected)
 
 
 def cell_builder(source: str, target: str) -> Builder:

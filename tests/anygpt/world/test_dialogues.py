@@ -32,8 +32,9 @@ from anygpt.world.dialogues import (
     outside,
     say,
     stated,
+    verdict,
 )
-from anygpt.world.oracle import read_comparison, read_text
+from anygpt.world.oracle import read_comparison, read_text, read_verdict
 from anygpt.world.phrases import NOUNS, SIZE_WORDS, VERBS, canonical, caption
 from anygpt.world.scenes import CARRIED, DEFAULTS, UNSEEN_PAIRS, VALUES, Scene, scenes_for
 
@@ -41,7 +42,9 @@ CAPTIONS = {modality: {caption(scene): scene for scene in scenes_for(modality)} 
 STATED = {stated(attribute, value) for attribute, values in VALUES.items() for value in values}
 DESCRIBED = re.compile(r" ?(Here is|Listen to|Watch|Now there is|This is) (.*)\.")
 ANNOUNCED = {"image": "Here is", "audio": "Listen to", "video": "Watch"}
-ANSWER = re.compile(r"(?:It is|Yes, it is|No, it is) (.*)\.")
+ANSWER = re.compile(r"(?:[^?]+\? )?It is (.*?)(?:, so (yes|no))?\.")
+CAPITALIZED = {stating[0].upper() + stating[1:] for stating in STATED}
+ASKED = {f"{stating}?".split()[0] for stating in CAPITALIZED}
 VERDICT = re.compile(r"The first is (a )?(\w+), the second is (a )?(\w+): (not )?the same (shape|colour)\.")
 
 
@@ -75,7 +78,7 @@ def is_canonical(text: str) -> bool:
         modality = next((modality for modality, words in ANNOUNCED.items() if words == described[1]), None)
         return any(described[2] in CAPTIONS[possible] for possible in ([modality] if modality else CARRIED))
     if answered := ANSWER.fullmatch(text):
-        return answered[1] in STATED
+        return answered[1] in STATED and (not answered[2] or text.partition("?")[0] in CAPITALIZED)
     return text in (GREETING, OUTSIDE) or VERDICT.fullmatch(text) is not None
 
 
@@ -94,13 +97,14 @@ def test_replies_are_canonical_and_media_are_what_the_words_before_them_say(spli
                     assert part.scene in scenes_for(part.modality)
                     made.add(part.modality)
     assert made == set(MAKEABLE)
-    assert began == {"Here", "Listen", "Watch", "Now", "This", "It", "Yes,", "No,", "I", "That", "The"}
+    assert began == {"Here", "Listen", "Watch", "Now", "This", "It", "I", "That", "The", *ASKED}
 
 
 def test_is_canonical_finds_what_is_not():
     for text in (
         "Here is a big red star.", "It is big.", "This is a red star", "Yes.", "It is at the upper left.",
         "Here is a large red star moving up.", "Listen to a large red star at the top.", "No, it is not blue.",
+        "Big? It is red, so no.", "Blue? It is red, so maybe.",
         "Watch a red star.",
     ):  # fmt: skip
         assert not is_canonical(text)
@@ -270,15 +274,18 @@ def test_answers_are_of_the_newest_thing_and_yes_and_no_are_true():
             turn, scene = talk.turns[1], talk.scene
             assert [medium.scene for medium in depicted(turn.user)] in ([], [scene])
             (reply,), (said,) = turn.reply, texts(turn.user)
-            (stating,) = ANSWER.fullmatch(reply).groups()
+            stating, yes_or_no = ANSWER.fullmatch(reply).groups()
             (attribute,) = (name for name in scene.attributes if stated(name, scene.value(name)) == stating)
-            assert reply.endswith(answer(attribute, scene).removeprefix("It "))
-            verdict = reply.split(",")[0] if "," in reply else None
-            if verdict:
+            value = scene.value(attribute)
+            if yes_or_no:
                 asked = read_text(canonical(said.lower().replace("am i right", ""))).get(attribute)
-                assert (verdict == "Yes") == (asked == scene.value(attribute)), (said, reply)
-            verdicts.add((attribute, verdict))
-    assert verdicts == {(attribute, verdict) for attribute in VALUES for verdict in ("Yes", "No", None)}
+                assert reply == verdict(attribute, asked, scene)
+                assert read_verdict(reply) == {"asked": asked, "stated": value, "verdict": yes_or_no}
+                assert (yes_or_no == "yes") == (asked == value), (said, reply)
+            else:
+                assert reply == answer(attribute, scene)
+            verdicts.add((attribute, yes_or_no))
+    assert verdicts == {(attribute, verdict) for attribute in VALUES for verdict in ("yes", "no", None)}
 
 
 def test_answers_name_the_attribute():

@@ -13,7 +13,7 @@ from PIL import Image
 from anygpt.errors import RequestError
 from anygpt.events import Usage
 from anygpt.messages import Message
-from anygpt.world.dialogues import MAKEABLE, SHOWABLE, answer
+from anygpt.world.dialogues import MAKEABLE, SHOWABLE, answer, stated
 from anygpt.world.images import render_image
 from anygpt.world.oracle import READERS, Reading
 from anygpt.world.phrases import caption
@@ -23,11 +23,12 @@ from pipelines.assistant import Reply
 from pipelines.evaluation import matrix
 from pipelines.evaluation.matrix import Report, Score, cell_name, read_reply, run_matrix, run_trials, write_report
 from pipelines.evaluation.picture import draw_matrix
-from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, Trial, make_trials
+from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, VERDICT, Trial, make_trials
 
 NAMES = [cell_name(*cell) for cell in CELLS] + [f"questions about {source}" for source in QUESTIONS]
-NAMES.append("comparing two media")
+NAMES += ["yes or no", "comparing two media"]
 COMPARED = (*VALUES["shape"], *VALUES["colour"])
+STATED = {value: stated(attribute, value) for attribute in (*reversed(VALUES),) for value in VALUES[attribute]}
 TRIALS = 6
 ANY_SCENE = Scene("circle", "red", "large", "center")
 
@@ -62,6 +63,9 @@ class Oracle:
             verdict = {"yes": "the same", "no": "not the same"}[values["same"]]
             said = f"The first is {values['first']}, the second is {values['second']}: {verdict}."
             return reply_of(said, conversation=conversation)
+        if trial.output == VERDICT:
+            said = f"{STATED[values['asked']]}? It is {STATED[values['stated']]}, so {values['verdict']}."
+            return reply_of(said, conversation=conversation)
         scene = Scene(**{"shape": "circle", "colour": "red", "size": None, "position": None, **values})
         if trial.output != "text":
             medium = render(scene.in_modality(trial.output), trial.output)
@@ -80,7 +84,8 @@ def right(expected: Mapping[str, str]) -> Mapping[str, str]:
 
 def wrong(expected: Mapping[str, str]) -> Mapping[str, str]:
     """Another value for everything."""
-    names = {"first": COMPARED, "second": COMPARED, "same": ("yes", "no"), **VALUES}
+    names = {"first": COMPARED, "second": COMPARED, "same": ("yes", "no"), "verdict": ("yes", "no"), **VALUES}
+    names |= {"asked": tuple(STATED), "stated": tuple(STATED)}
     return {name: next(v for v in names[name] if v != value) for name, value in expected.items()}
 
 
@@ -124,7 +129,7 @@ def nearly() -> Report:
 
 
 def test_matrix_has_20_cells_questions_about_every_input_and_comparisons():
-    assert len(NAMES) == 20 + 4 + 1
+    assert len(NAMES) == 20 + 4 + 2
 
 
 def test_matrix_scores_a_perfect_assistant_1(perfect):
@@ -174,11 +179,19 @@ def test_matrix_batches_have_seeds_of_their_own():
     [
         ((), (), ["text→text"]),
         ((), ("image",), ["text→text", "text→image"]),
-        (("image",), (), ["text→text", "image→text", "questions about image", "comparing two media"]),
+        (("image",), (), ["text→text", "image→text", "questions about image", "yes or no", "comparing two media"]),
         (
             ("points",),
             ("audio",),
-            ["text→text", "text→audio", "points→text", "points→audio", "questions about points", "comparing two media"],
+            [
+                "text→text",
+                "text→audio",
+                "points→text",
+                "points→audio",
+                "questions about points",
+                "yes or no",
+                "comparing two media",
+            ],
         ),
     ],
 )
