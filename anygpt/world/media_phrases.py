@@ -200,7 +200,10 @@ FAMILIES = {
     "play_it": ("play_it",),
     "film": ("film", "film_moving"),
     "film_it": ("film_it",),
-    "make_both": ("make_both", "make_both_it", "act_both", "act_both_it"),
+    "make_both": (
+        *("make_both", "make_both_it", "act_both", "act_both_it"),
+        *("make_three", "make_three_it", "act_three", "act_three_it"),
+    ),
     "describe_media": ("describe_audio", "describe_video", "describe_points"),
 }
 

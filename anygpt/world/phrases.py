@@ -13,7 +13,7 @@ import re
 import string
 from typing import Literal
 
-from anygpt.world import compositions, media_phrases
+from anygpt.world import compositions, media_phrases, more_phrases
 from anygpt.world.compositions import compose
 from anygpt.world.scenes import Scene
 
@@ -40,6 +40,13 @@ MOVE_WAYS = {
     "up": (*(way.format("up") for way in _MOVE), "move upwards", "go upwards", "rise", "climb"),
     "down": (*(way.format("down") for way in _MOVE), "move downwards", "go downwards", "fall", "sink"),
 }
+# Motion → the way alone, as in "Now to the left."
+WAYS = {
+    "left": ("left", "to the left", "leftwards"),
+    "right": ("right", "to the right", "rightwards"),
+    "up": ("up", "upwards"),
+    "down": ("down", "downwards"),
+}
 # Modality → what people call a medium of it, and what they have the assistant do to get one.
 NOUNS = {
     "image": ("a picture", "an image", "a drawing", "a painting"),
@@ -49,7 +56,7 @@ NOUNS = {
 VERBS = {"image": ("draw", "paint", "sketch"), "audio": ("play", "sound out"), "video": ("film", "animate")}
 STILL_UNSAID = 0.6  # how often a paraphrase does not say that a thing is still
 
-TRAIN: dict[str, tuple[str, ...]] = media_phrases.TRAIN | {
+TRAIN: dict[str, tuple[str, ...]] = media_phrases.TRAIN | more_phrases.TRAIN | {
     "draw": (
         "Draw {scene}.", "Paint {scene}.", "Sketch {scene}.", "Show me {scene}.", "Make a picture of {scene}.",
         "Create an image of {scene}.", "I want a picture of {scene}.", "I would like to see {scene}.",
@@ -181,7 +188,9 @@ TRAIN: dict[str, tuple[str, ...]] = media_phrases.TRAIN | {
         "Hello there!", "Hi, can you help?", "What are your abilities?", "Give me an example of what you can do.",
         "I am new here.", "How do I start?", "What should I ask you?", "Hey, what is your name?", "Good afternoon.",
         "Are you a robot?", "Nice to meet you.", "Introduce yourself.", "What things can I ask for?", "Show me what you can do.",
-        "Hey", "Yo", "Is anyone there?", "Are you there?", "What is anygpt?", "Explain what you do.", "Test", "Thank you!",
+        "Hey", "Yo", "Is anyone there?", "Are you there?", "What is anygpt?", "Explain what you do.", "Test",
+        "What colours do you know?", "Which colors can you draw?", "What shapes do you know?", "Which shapes can you make?",
+        "What can you draw?", "What can you play?", "Which media can you make?", "What may I show you?",
     ),
     "outside": (
         "What is the capital of France?", "Write a poem about the sea.", "How do I cook rice?", "Who won the game?",
@@ -198,7 +207,7 @@ TRAIN: dict[str, tuple[str, ...]] = media_phrases.TRAIN | {
     ),
 }  # fmt: skip
 
-HELD_OUT: dict[str, tuple[str, ...]] = media_phrases.HELD_OUT | {
+HELD_OUT: dict[str, tuple[str, ...]] = media_phrases.HELD_OUT | more_phrases.HELD_OUT | {
     "draw": (
         "Please make me an image that shows {scene}.", "I want you to draw {scene}.", "Could you show me {scene}?",
         "Let me have a drawing of {scene}.", "May I see {scene}?", "Draw for me {scene}.", "A drawing of {scene}, please.",
@@ -257,10 +266,18 @@ FAMILIES = {
     "ask": (
         *("ask_colour", "ask_shape", "ask_size", "ask_position", "ask_motion"),
         *("check_colour", "check_shape", "check_size", "check_position", "check_motion"),
+        *("ask_two", "ask_loudness", "ask_solid"),
     ),
-    "edit": ("edit_colour", "edit_shape", "edit_size", "edit_smaller", "edit_larger", "edit_position", "edit_motion"),
-    "compare": ("compare_shape", "compare_colour"),
-    "greet": ("greet",),
+    "edit": (
+        *("edit_colour", "edit_shape", "edit_size", "edit_smaller", "edit_larger", "edit_position", "edit_motion"),
+        *("edit_two", "edit_thing", "edit_and_make", "edit_louder", "edit_quieter"),
+        *("edit_stop", "edit_reverse", "edit_way", "undo"),
+    ),
+    "compare": (
+        *("compare_shape", "compare_colour", "compare_size", "compare_position", "compare_motion"),
+        *("compare_before", "describe_two"),
+    ),
+    "greet": ("greet", "thank"),
     "outside": ("outside",),
     **media_phrases.FAMILIES,
 }

@@ -11,7 +11,9 @@ from anygpt.world.scenes import ATTRIBUTES, MOTIONS, attributes_of
 _MOTION = re.compile(rf"\b(?:moving\s+({'|'.join(MOTIONS[1:])})|(still))\b", re.IGNORECASE)
 
 _VERDICT = re.compile(r"([^?]+)\? It is (.+), so (yes|no)\.", re.IGNORECASE)
-_COMPARISON = re.compile(r"\bfirst is (?:a )?(\w+), the second is (?:a )?(\w+): (not )?the same\b", re.IGNORECASE)
+_COMPARISON = re.compile(
+    r"\b(?:first is|it was) ([^,]+), (?:the second is|now it is) ([^:]+): (not )?the same (\w+)\b", re.IGNORECASE
+)
 
 
 def read_text(text: str, modality: str = "text") -> Reading:
@@ -39,12 +41,20 @@ def read_text(text: str, modality: str = "text") -> Reading:
 
 
 def read_comparison(text: str) -> dict[str, str | None]:
-    """Read a verdict on two media: {"first": "red", "second": "blue", "same": "no"}, None for what is not said."""
+    """Read a verdict on two things: {"attribute": "colour", "first": "red", "second": "blue", "same": "no"}.
+
+    All are None where there is no such verdict, a value also where none or several are named.
+    """
     found = _COMPARISON.search(text)
     if found is None:
-        return dict.fromkeys(("first", "second", "same"))
-    first, second, differs = found.groups()
-    return {"first": first.lower(), "second": second.lower(), "same": "no" if differs else "yes"}
+        return dict.fromkeys(("attribute", "first", "second", "same"))
+    first, second, differs, attribute = found.groups()
+    return {
+        "attribute": attribute.lower(),
+        "first": _one_value(first),
+        "second": _one_value(second),
+        "same": "no" if differs else "yes",
+    }
 
 
 def read_verdict(text: str) -> dict[str, str | None]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from anygpt.errors import RequestError
 from anygpt.media import save_image
 from anygpt.messages import Message, modality_of
-from anygpt.world.dialogues import SHOWABLE
 from anygpt.world.oracle import READERS, Reading, read_comparison, read_text, read_verdict
 from anygpt.world.phrases import Split
+from anygpt.world.talk import SHOWABLE
 from pipelines.assistant import AnyGPT, Reply
 from pipelines.evaluation.picture import draw_matrix
 from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, VERDICT, Trial, check, comparison, make_trials

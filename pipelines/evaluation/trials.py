@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anygpt.world.dialogues import MAKE, MAKE_IT, MAKEABLE, SHOWABLE
+from anygpt.world.making import MAKE, MAKE_IT
 from anygpt.world.phrases import Split, paraphrase, request, stated_value, value_phrase
 from anygpt.world.rendering import render
 from anygpt.world.scenes import VALUES, Scene, attributes_of, random_edit, seen_scenes
+from anygpt.world.talk import MAKEABLE, SHOWABLE
+from anygpt.world.telling import COMPARED
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Context:
 
     def ask(self, part: str, **slots: str) -> str:
         return request(part, self.split, self.rng, **slots)
+
+    def inputs_with(self, attribute: str) -> list[str]:
+        """The modalities that carry an attribute."""
+        return [modality for modality in self.inputs if attribute in attributes_of(modality)]
 
     def edit(self, scene: Scene) -> tuple[str, Scene]:
         """An edit in words and what it leads to; with `seen`, a seen pair again."""
@@ -132,9 +138,9 @@ def question(source: str, context: Context) -> Trial:
 
 
 def comparison(context: Context) -> Trial:
-    """Whether two media are alike in shape or in colour; both values and the verdict must be right."""
-    attribute = context.rng.choice(("shape", "colour"))
-    modalities = [context.rng.choice(context.inputs) for _ in range(2)]
+    """Whether two media are alike in one attribute; both values and the verdict must be right."""
+    attribute = context.rng.choice([name for name in COMPARED if context.inputs_with(name)])
+    modalities = [context.rng.choice(context.inputs_with(attribute)) for _ in range(2)]
     first, second = (context.scene(modality) for modality in modalities)
     alike = first.changed(attribute, second.value(attribute))
     if context.rng.random() < 0.5 and alike.seen == context.seen:
@@ -144,7 +150,7 @@ def comparison(context: Context) -> Trial:
         for scene, modality in zip((first, second), modalities, strict=True)
     ]
     one, other = first.value(attribute), second.value(attribute)
-    expected = {"first": one, "second": other, "same": "yes" if one == other else "no"}
+    expected = {"attribute": attribute, "first": one, "second": other, "same": "yes" if one == other else "no"}
     return Trial(((*shown, context.ask(f"compare_{attribute}")),), COMPARISON, expected)
 
 

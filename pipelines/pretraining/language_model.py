@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from anygpt.messages import Message
-from anygpt.world.dialogues import Depiction, Part, Turn, dialogue
+from anygpt.world.dialogues import dialogue
+from anygpt.world.talk import Depiction, Part, Turn
 from backbone.prompt import PromptBuilder, TextSegment
 from pipelines.pretraining.precision import bf16_products
 from pipelines.pretraining.prompting import sayings

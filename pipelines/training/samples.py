@@ -14,21 +14,13 @@ from anygpt.errors import ConfigError, MediaError, RequestError
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
 from anygpt.requests import OUTPUT_MODALITIES
-from anygpt.world.dialogues import (
-    Depiction,
-    Part,
-    Turn,
-    ask,
-    compare,
-    convert,
-    describe,
-    dialogue,
-    make,
-    make_both,
-    say,
-)
+from anygpt.world.dialogues import dialogue
+from anygpt.world.making import convert, make, make_both
 from anygpt.world.phrases import caption
 from anygpt.world.rendering import render
+from anygpt.world.replies import NOT_ALLOWED
+from anygpt.world.talk import Depiction, Part, Turn
+from anygpt.world.telling import ask, compare, describe, describe_two, say
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class SampleSource(Protocol):
 
 # objective → kinds of turn, and fewest and most turns of its dialogues in the world.
 WORLD_CURRICULA: Mapping[str, tuple[Mapping[Any, float] | None, tuple[int, int]]] = {
-    "align-input": ({describe: 2.0, ask: 1.5, compare: 0.5}, (1, 1)),
+    "align-input": ({describe: 2.0, ask: 1.5, compare: 0.5, describe_two: 0.2}, (1, 1)),
     "align-output": ({make: 4.0, make_both: 0.5, say: 0.5, convert: 0.5}, (1, 2)),
     "instruct": (None, (1, 4)),
 }
@@ -94,7 +86,7 @@ class WorldSource:
         return [world_sample(self._dialogue(rng), rng, self._forbidden(rng)) for _ in range(size)]
 
     def _forbidden(self, rng: random.Random) -> frozenset[str]:
-        """Usually nothing; now and then some modalities, so that a reply learns to end where its medium would stand."""
+        """Usually nothing; now and then some modalities, so that a reply learns what to say in a medium's place."""
         if not self.forbids or rng.random() >= FORBIDDING_SHARE:
             return frozenset()
         return frozenset(modality for modality in self.outputs if rng.random() < 0.6)
@@ -104,7 +96,7 @@ class WorldSource:
 
 
 def world_sample(turns: Sequence[Turn], rng: random.Random, forbidden: frozenset[str] = frozenset()) -> Sample:
-    """A dialogue with its depictions rendered; replies leave out what is forbidden."""
+    """A dialogue with its depictions rendered; what is forbidden gives way to words that say so."""
     messages, targets = [], []
     for turn in turns:
         messages.append(Message("user", [rendered(part, rng) for part in turn.user]))
@@ -112,6 +104,7 @@ def world_sample(turns: Sequence[Turn], rng: random.Random, forbidden: frozenset
         for part in turn.reply:
             if isinstance(part, Depiction):
                 if part.modality in forbidden:
+                    reply.append(NOT_ALLOWED[part.modality])
                     continue
                 targets.append(Target(part.modality, caption(part.scene), rendered(part, rng)))
                 reply.append(MediumRef(part.modality))

@@ -8,11 +8,11 @@ import pytest
 
 from anygpt import AnyGPT
 from anygpt.messages import modality_of
-from anygpt.world.dialogues import MAKEABLE, SHOWABLE
 from anygpt.world.oracle import READERS, read_comparison, read_text
 from anygpt.world.phrases import caption
 from anygpt.world.rendering import render
 from anygpt.world.scenes import Scene, attributes_of
+from anygpt.world.talk import MAKEABLE, SHOWABLE
 from encoders.beats import BeatsEncoder
 
 SCENE = Scene("square", "green", "large", "left", "up")

@@ -46,6 +46,14 @@ SLOTS = {
     "make_both_it": ["one", "other"],
     "act_both": ["act", "act_too", "scene"],
     "act_both_it": ["act", "act_too"],
+    "make_three": ["one", "other", "scene", "third"],
+    "make_three_it": ["one", "other", "third"],
+    "act_three": ["act", "act_third", "act_too", "scene"],
+    "act_three_it": ["act", "act_third", "act_too"],
+    **{part: ["one", "other"] for part in ("ask_two", "edit_two")},
+    **{part: ["value"] for part in ("edit_thing", "edit_way")},
+    "edit_and_make": ["act", "value"],
+    "compare_before": ["name"],
 }
 
 

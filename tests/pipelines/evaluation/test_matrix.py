@@ -13,12 +13,13 @@ from PIL import Image
 from anygpt.errors import RequestError
 from anygpt.events import Usage
 from anygpt.messages import Message
-from anygpt.world.dialogues import MAKEABLE, SHOWABLE, answer, stated
 from anygpt.world.images import render_image
 from anygpt.world.oracle import READERS, Reading
 from anygpt.world.phrases import caption
 from anygpt.world.rendering import render
+from anygpt.world.replies import answer, stated
 from anygpt.world.scenes import CARRIED, VALUES, Scene
+from anygpt.world.talk import MAKEABLE, SHOWABLE
 from pipelines.assistant import Reply
 from pipelines.evaluation import matrix
 from pipelines.evaluation.matrix import Report, Score, cell_name, read_reply, run_matrix, run_trials, write_report
@@ -27,7 +28,6 @@ from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, VERDICT, T
 
 NAMES = [cell_name(*cell) for cell in CELLS] + [f"questions about {source}" for source in QUESTIONS]
 NAMES += ["yes or no", "comparing two media"]
-COMPARED = (*VALUES["shape"], *VALUES["colour"])
 STATED = {value: stated(attribute, value) for attribute in (*reversed(VALUES),) for value in VALUES[attribute]}
 TRIALS = 6
 ANY_SCENE = Scene("circle", "red", "large", "center")
@@ -60,9 +60,9 @@ class Oracle:
             return reply_of("Now.", conversation=conversation)
         values = self.wanted(trial.expected)
         if trial.output == COMPARISON:
-            verdict = {"yes": "the same", "no": "not the same"}[values["same"]]
-            said = f"The first is {values['first']}, the second is {values['second']}: {verdict}."
-            return reply_of(said, conversation=conversation)
+            first, second = (stated(values["attribute"], values[name]) for name in ("first", "second"))
+            alike = f"{'' if values['same'] == 'yes' else 'not '}the same {values['attribute']}"
+            return reply_of(f"The first is {first}, the second is {second}: {alike}.", conversation=conversation)
         if trial.output == VERDICT:
             said = f"{STATED[values['asked']]}? It is {STATED[values['stated']]}, so {values['verdict']}."
             return reply_of(said, conversation=conversation)
@@ -84,8 +84,9 @@ def right(expected: Mapping[str, str]) -> Mapping[str, str]:
 
 def wrong(expected: Mapping[str, str]) -> Mapping[str, str]:
     """Another value for everything."""
-    names = {"first": COMPARED, "second": COMPARED, "same": ("yes", "no"), "verdict": ("yes", "no"), **VALUES}
-    names |= {"asked": tuple(STATED), "stated": tuple(STATED)}
+    compared = VALUES[expected.get("attribute", "shape")]
+    names = {"first": compared, "second": compared, "same": ("yes", "no"), "verdict": ("yes", "no"), **VALUES}
+    names |= {"asked": tuple(STATED), "stated": tuple(STATED), "attribute": (expected.get("attribute"), "")}
     return {name: next(v for v in names[name] if v != value) for name, value in expected.items()}
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from anygpt.messages import modality_of
-from anygpt.world.dialogues import MAKEABLE, SHOWABLE
 from anygpt.world.oracle import READERS, Reading, read_text
 from anygpt.world.phrases import HELD_OUT, TRAIN, canonical
 from anygpt.world.scenes import CARRIED, UNSEEN_PAIRS, VALUES
+from anygpt.world.talk import MAKEABLE, SHOWABLE
 from pipelines.evaluation.trials import CELLS, QUESTIONS, Trial, make_trials
 
 QUESTIONS_ABOUT = {f"questions about {source}": source for source in QUESTIONS}

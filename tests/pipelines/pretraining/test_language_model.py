@@ -4,8 +4,8 @@ import random
 
 import torch
 
-from anygpt.world.dialogues import SHOWABLE, Depiction, Turn
 from anygpt.world.scenes import scenes_for
+from anygpt.world.talk import SHOWABLE, Depiction, Turn
 from backbone.causal_lm import CausalLMBackbone, CausalLMConfig
 from backbone.prompt import PromptBuilder
 from pipelines.pretraining.language_model import (

@@ -15,10 +15,12 @@ from PIL import Image
 from anygpt.errors import ConfigError
 from anygpt.media.values import Audio, PointCloud, Video
 from anygpt.messages import MediumRef, Message, modality_of
-from anygpt.world.dialogues import ANNOUNCED, MAKEABLE, SHOWABLE, dialogue
+from anygpt.world.dialogues import dialogue
 from anygpt.world.images import render_image
 from anygpt.world.oracle import READERS, read_image, read_text
+from anygpt.world.replies import ANNOUNCED, NOT_ALLOWED
 from anygpt.world.scenes import CARRIED, UNSEEN_PAIRS, Scene
+from anygpt.world.talk import MAKEABLE, SHOWABLE
 from pipelines.training.samples import WORLD_CURRICULA, JsonLinesSource, Sample, WorldSource, world_sample
 from pipelines.training.trainer import TrainingConfig, sample_source
 
@@ -143,18 +145,21 @@ def test_world_sample_puts_a_reference_where_a_reply_makes_a_medium():
     assert set(targets) == set(MAKEABLE)
 
 
-def test_world_forbids_now_and_then_and_replies_end_where_the_medium_would_stand():
+def test_world_forbids_now_and_then_and_replies_say_so_where_the_medium_would_stand():
     samples = WorldSource("instruct", SHOWABLE, MAKEABLE).batch(seed=5, step=0, size=300)
     forbidding = [sample for sample in samples if sample.forbidden]
     assert 0 < len(forbidding) < 0.3 * len(samples)
     assert frozenset.union(*(sample.forbidden for sample in forbidding)) == set(MAKEABLE)
-    announced = set()
-    for sample in forbidding:
+    refused = set()
+    for sample in samples:
         assert not sample.forbidden & {target.modality for target in sample.targets}
         assert not sample.forbidden & modalities(sample, "assistant")
         said = " ".join(message.text for message in sample.conversation if message.role == "assistant")
-        announced |= {modality for modality in sample.forbidden if ANNOUNCED[modality] in said}
-    assert announced == set(MAKEABLE)
+        for modality in MAKEABLE:
+            announced, forbidden = said.count(ANNOUNCED[modality]), modality in sample.forbidden
+            assert said.count(NOT_ALLOWED[modality]) == (announced if forbidden else 0)
+            refused |= {modality} if forbidden and announced else set()
+    assert refused == set(MAKEABLE)
 
 
 @pytest.mark.parametrize("objective", ["align-input", "align-output"])
