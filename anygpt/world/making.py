@@ -5,10 +5,12 @@ A conversion keeps what both media carry, and what the new one needs beyond that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from anygpt.world.phrases import NOUNS, VERBS, WAYS, paraphrase, value_phrase
 from anygpt.world.replies import given, made, made_in_turn
 from anygpt.world.scenes import CARRIED, DEFAULTS, VALUES, Scene
-from anygpt.world.talk import Talk
+from anygpt.world.talk import Part, Talk
 from anygpt.world.telling import say
 
 # Output modality → the requests for it: from words, and of what there is.
@@ -60,7 +62,7 @@ def make_both(talk: Talk) -> None:
     subject = None if talk.chance(0.5) else talk.subject(0.4)
     if subject is None:
         scene = talk.random_scene(talk.rng.choice(targets))
-        user = [talk.ask(part, scene=paraphrase(scene, talk.rng), **slots)]
+        user: list[Part] = [talk.ask(part, scene=paraphrase(scene, talk.rng), **slots)]
     else:
         scene, medium, fresh = subject
         user = talk.about(talk.ask(f"{part}_it", **slots), scene, medium, fresh)
@@ -147,7 +149,7 @@ def edited(talk: Talk, scene: Scene, medium: str | None) -> tuple[str, str]:
             return attribute, value
 
 
-def changed_values(talk: Talk, scene: Scene, names: list[str]) -> Scene:
+def changed_values(talk: Talk, scene: Scene, names: Sequence[str]) -> Scene:
     """The scene with other values of these attributes."""
     while True:
         after = scene

@@ -119,12 +119,11 @@ def compare(talk: Talk) -> None:
 
 def compare_with_before(talk: Talk) -> None:
     """Is it still as it was before? About a new medium, or what there is."""
+    before, scene, medium, fresh = talk.before[0], talk.scene, talk.medium, False
     if talk.scene is not None and talk.inputs and talk.chance(0.4):
-        before, medium = talk.scene, talk.rng.choice(talk.inputs)
-        scene, fresh = talk.random_scene(medium), True
-    elif talk.scene is not None and talk.before[0] is not None:
-        before, scene, medium, fresh = talk.before[0], talk.scene, talk.medium, False
-    else:
+        before, medium, fresh = talk.scene, talk.rng.choice(talk.inputs), True
+        scene = talk.random_scene(medium)
+    if before is None or scene is None:
         return describe(talk)
     both = [name for name in VALUES if name in before.attributes and name in scene.attributes]
     attribute = talk.rng.choice(both)
