@@ -38,6 +38,7 @@ MELS = 80
 SOUND_TOKENS = 100  # two seconds
 SOUND_WIDTH = 128
 GAIN_DB = 2.0
+NOISE = 0.003  # most of it; half of the sounds are clean, as the world plays them
 POINT_JITTER = 0.01
 CALIBRATION_BATCHES = 50
 
@@ -128,13 +129,13 @@ def contrastive_loss(media_BE: Tensor, texts_BE: Tensor, scenes: Sequence[Scene]
 
 
 def sound_pool(seed: int) -> tuple[list[Scene], list[Tensor]]:
-    """Sounds (S,) of every scene, `SOUND_COPIES` of each, a little louder or softer and noisy; and their scenes."""
+    """Sounds (S,) of every scene, `SOUND_COPIES` of each, a little louder or softer and half of them noisy; and their scenes."""
     rng = np.random.default_rng(seed)
     scenes = [scene for scene in scenes_for("audio") for _ in range(SOUND_COPIES)]
     waves = []
     for scene in scenes:
         wave_S = audio.render_array(scene, rng) * 10 ** (rng.uniform(-GAIN_DB, GAIN_DB) / 20)
-        wave_S = wave_S + rng.normal(scale=0.003 * rng.random(), size=wave_S.shape)
+        wave_S = wave_S + rng.normal(scale=NOISE * max(0.0, rng.uniform(-1, 1)), size=wave_S.shape)
         waves.append(torch.from_numpy(wave_S.astype(np.float32)))
     return scenes, waves
 
