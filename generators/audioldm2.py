@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from diffusers import AudioLDM2Pipeline
 from torch import Tensor
 
-from anygpt.errors import ConfigError, MediaError, RequestError, StageError
+from anygpt.errors import ConfigError, MediaError, StageError
 from anygpt.media.values import Audio
 from anygpt.requests import GenerationOptions
 from anygpt.tensors import Conditioning
@@ -22,6 +22,7 @@ from generators.audioldm2_parts import VOCODER_NAMES, VocoderName, load_pipeline
 from generators.audioldm2_prompts import AudioLDM2Prompts
 from generators.batching import Batch, seeded_noise
 from generators.diffusers_generator import DiffusersGenerator
+from generators.limits import check_limits
 from generators.log_mels import LogMels
 from generators.progress import StepCounter
 from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls
@@ -140,12 +141,7 @@ class AudioLDM2Generator(DiffusersGenerator):
         steps = options.steps or config.steps
         guidance = config.guidance if options.guidance is None else options.guidance
         duration_s = options.duration_s or config.duration_s
-        if steps > config.max_steps:
-            raise RequestError(f"steps: {steps} given, expected at most max_steps={config.max_steps}")
-        if duration_s > config.max_duration_s:
-            raise RequestError(
-                f"duration_s: {duration_s:g} given, expected at most max_duration_s={config.max_duration_s:g}"
-            )
+        check_limits(config, self.modality, steps=steps, duration_s=duration_s)
         return Sampling(steps, max(guidance, 1.0), max(1, round(duration_s * config.mels.sampling_rate_hz)))
 
     def _reported_steps(self, steps: int) -> int:

@@ -6,6 +6,7 @@ Legend: B batch; other axes are the latents' own.
 from __future__ import annotations
 
 import copy
+import functools
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
@@ -59,7 +60,6 @@ class DiffusersGenerator(Generator):
             self.compatibility_key(GenerationOptions())
         except RequestError as error:
             raise ConfigError(f"{self.stage}: the defaults cannot be made; {error}") from error
-        self._empty_prompt = prompts.encode([""])
 
     @property
     def conditioning_spec(self) -> ConditioningSpec:
@@ -141,6 +141,11 @@ class DiffusersGenerator(Generator):
         pipeline = copy.copy(self._pipeline)
         pipeline.scheduler = copy.deepcopy(self._pipeline.scheduler)
         return pipeline
+
+    @functools.cached_property
+    def _empty_prompt(self) -> Conditioning:
+        """What guidance leads away from; encoded at the first need, since a text's reply needs no generator."""
+        return self._prompts.encode([""])
 
     def _negative(self, conditioning: Conditioning) -> Conditioning:
         """The empty prompt, as diffusers names it, for as many items."""

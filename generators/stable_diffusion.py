@@ -13,12 +13,13 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from anygpt.errors import ConfigError, MediaError, RequestError, StageError
+from anygpt.errors import ConfigError, MediaError, StageError
 from anygpt.requests import GenerationOptions
 from anygpt.tensors import Conditioning
 from generators.batching import Batch, seeded_noise
 from generators.clip_prompts import ClipPrompts
 from generators.diffusers_generator import DiffusersGenerator
+from generators.limits import check_limits
 from generators.picture_size import check_size, native_size_px
 from generators.progress import StepCounter
 from generators.schedulers import SCHEDULER_NAMES, SchedulerName, denoiser_calls
@@ -126,8 +127,7 @@ class StableDiffusionGenerator(DiffusersGenerator):
         native_height_px, native_width_px = native_size_px(pipeline)
         height_px = options.height_px or config.height_px or native_height_px
         width_px = options.width_px or config.width_px or native_width_px
-        if steps > config.max_steps:
-            raise RequestError(f"steps: {steps} given, expected at most max_steps={config.max_steps}")
+        check_limits(config, self.modality, steps=steps)
         check_size(pipeline, height_px, width_px, config.max_pixels)
         return Sampling(steps, max(guidance, 1.0), height_px, width_px)
 

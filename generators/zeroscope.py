@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from diffusers import TextToVideoSDPipeline
 from torch import Tensor
 
-from anygpt.errors import ConfigError, MediaError, RequestError, StageError
+from anygpt.errors import ConfigError, MediaError, StageError
 from anygpt.media.values import Video
 from anygpt.requests import GenerationOptions
 from anygpt.tensors import Conditioning
 from generators.batching import Batch, seeded_noise
 from generators.clip_prompts import ClipPrompts
 from generators.diffusers_generator import DiffusersGenerator
+from generators.limits import check_limits
 from generators.picture_size import check_size, native_size_px
 from generators.progress import StepCounter
 from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls, draws_noise
@@ -141,10 +142,7 @@ class ZeroscopeGenerator(DiffusersGenerator):
         height_px = options.height_px or config.height_px or native_height_px
         width_px = options.width_px or config.width_px or native_width_px
         frames = options.frames or config.frames
-        if steps > config.max_steps:
-            raise RequestError(f"steps: {steps} given, expected at most max_steps={config.max_steps}")
-        if frames > config.max_frames:
-            raise RequestError(f"frames: {frames} given, expected at most max_frames={config.max_frames}")
+        check_limits(config, self.modality, steps=steps, frames=frames)
         check_size(self._pipeline, height_px, width_px, config.max_pixels)
         return Sampling(steps, max(guidance, 1.0), height_px, width_px, frames)
 

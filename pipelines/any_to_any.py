@@ -166,7 +166,7 @@ class _Reply:
                 wanted = " or ".join(modalities)
                 raise RequestError(f"{name}: {value} given for {wanted}, but this stack only produces: {known}")
             await self._check_any([*filter(options.sampling.allows, having)] or having, GenerationOptions(**given))
-        await self._check_any([*filter(options.sampling.allows, made)], options.generation(0))
+        await self._check_any([*filter(options.sampling.allows, made)] or made, options.generation(0))
 
     async def _check_any(self, modalities: Sequence[str], options: GenerationOptions) -> None:
         """Refuse what none of their generators can follow, in the first one's words."""

@@ -121,6 +121,7 @@ def generate(
     """Answer one request; media are saved as reply-1.png and so on, after those that are there."""
     from anygpt.config import load_stack_config
     from pipelines.assistant import make_request
+    from pipelines.option_limits import check_option_limits
     from pipelines.terminal import as_json_object, first_number, load_file, print_reply
 
     prompt, overrides = split_words(words)
@@ -146,6 +147,7 @@ def generate(
             raise RequestError(f"--{modality}: '{path}' given, but this stack only takes in: {known}")
     parts = [load_file(modality, path, stack.limits) for modality, path in files] + ([prompt] if prompt else [])
     request = make_request(parts, **options)
+    check_option_limits(stack, request.options)
     with load_model(config, overrides, executor, address, deploy) as model:
         reply, paths = print_reply(model, request, out, quiet=as_json, first_number=first_number(out))
     if as_json:
@@ -168,8 +170,10 @@ def chat(
     deploy: Deploy = None,
     overrides: Overrides = None,
 ) -> None:
-    """Talk over several turns. /image FILE (audio, video, points) attaches it, /new starts afresh, /quit ends."""
+    """Talk over several turns. /image FILE [PROMPT] (audio, video, points) attaches it, /help lists all commands."""
+    from anygpt.config import load_stack_config
     from pipelines.assistant import request_options
+    from pipelines.option_limits import check_option_limits
     from pipelines.terminal import converse
 
     options: dict[str, Any] = {
@@ -179,8 +183,9 @@ def chat(
         "frames": frames,
         "duration_s": duration_s,
     }
-    request_options(**options)
+    asked = request_options(**options)
     check_folder(out)
+    check_option_limits(load_stack_config(config, overrides or [], deploy), asked)
     with load_model(config, overrides or [], executor, address, deploy) as model:
         converse(model, out, options)
 
@@ -308,7 +313,7 @@ def pretrain(
         "runs/pretraining"
     ),
 ) -> None:
-    """Make the embedded default's frozen parts again, from the world alone."""
+    """Make the embedded default again, from the world alone."""
     from anygpt.weights.quiet import quiet_libraries
     from pipelines.pretraining.recipes import run_recipes
 

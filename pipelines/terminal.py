@@ -125,6 +125,9 @@ class _Progress:
             self.shown = False
 
 
+COMMANDS = ", ".join(f"/{modality} FILE [PROMPT]" for modality in KINDS) + ", /new, /help, /quit"
+
+
 def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
     """Read requests line by line and answer them until the input ends; a bad line costs only itself."""
     history: tuple[Message, ...] = ()
@@ -137,12 +140,18 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
                 return
             if command == "/new":
                 history, attached = (), []
-            elif command[1:] in KINDS:
-                attached.append(load_file(command[1:], Path(argument.strip()), model.config.limits))
+                continue
+            if command == "/help":
+                print(COMMANDS)
+                continue
+            if command[1:] in KINDS and command.startswith("/"):
+                path, line = _file_and_words(command, argument.strip())
+                attached.append(load_file(command[1:], path, model.config.limits))
+                if not line:
+                    continue
             elif command.startswith("/"):
-                attach = ", ".join(f"/{modality} FILE" for modality in KINDS)
-                raise RequestError(f"'{command}' is no command; there are: {attach}, /new, /quit")
-            elif line or attached:
+                raise RequestError(f"'{command}' is no command; there are: {COMMANDS}")
+            if line or attached:
                 request = make_request([*attached, *([line] if line else [])], history=history, **options)
                 reply, _ = print_reply(model, request, out_dir, first_number=number)
                 history, attached = reply.conversation, []
@@ -151,6 +160,17 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
                     print(error_line(f"{lost.modality} {lost.index + 1} is lost: {lost.message}"), file=sys.stderr)
         except AnyGPTError as error:
             print(error_line(error), file=sys.stderr)
+
+
+def _file_and_words(command: str, argument: str) -> tuple[Path, str]:
+    """The file of an attaching line and what is said with it; a name with spaces is quoted, or stands alone."""
+    if not argument:
+        raise RequestError(f"{command}: no file given, expected one, as in: {command} FILE")
+    if os.path.isfile(argument):
+        return Path(argument), ""
+    quote = argument[0]
+    name, _, words = argument[1:].partition(quote) if quote in "'\"" else argument.partition(" ")
+    return Path(name), words.strip()
 
 
 def _lines() -> Iterator[str]:

@@ -13,6 +13,7 @@ from anygpt.errors import MediaError
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+UNKNOWN_TYPE = "application/octet-stream"  # of a data URL, as browsers have it for files whose type they do not know
 _DATA_URL_HEAD_CHARS = 512
 _SHOWN_CHARS = 200
 
@@ -40,7 +41,8 @@ def read_source(source: Source, *, medium: str, max_bytes: int) -> bytes:
     """Read a whole medium into memory, never more than `max_bytes` of it.
 
     Args:
-        source: a path (str or PathLike), the file's bytes, or a data URL "data:<medium>/<subtype>;base64,...".
+        source: a path (str or PathLike), the file's bytes, or a data URL "data:<medium>/<subtype>;base64,..."
+            (or of `UNKNOWN_TYPE`).
         medium: "image", "audio", ...: names the source in messages and the media type that a data URL must have.
         max_bytes: most bytes of the (decoded) file, at least 1; checked before reading or decoding.
     Returns:
@@ -91,7 +93,7 @@ def _read_data_url(url: str, name: str, medium: str, max_bytes: int) -> bytes:
             "put the base64 data after a comma"
         )
     media_type, *parameters = (part.strip().lower() for part in url[len("data:") : comma_at].split(";"))
-    if not media_type.startswith(f"{medium}/"):
+    if not media_type.startswith(f"{medium}/") and media_type != UNKNOWN_TYPE:
         given = f"media type {one_line(media_type)!r}" if media_type else "no media type"
         raise MediaError(f"{name}: {given} given, {expected}; name the type that the data has")
     if "base64" not in parameters[-1:]:

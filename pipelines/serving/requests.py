@@ -29,7 +29,7 @@ from pipelines.serving.schema import (
 from pipelines.wire import MODALITY_OF_TYPE
 
 FETCH_TIMEOUT_S = 10.0
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
 
 def chat_request(body: ChatBody, config: StackConfig) -> Request:
@@ -132,7 +132,7 @@ class _MediaBudget:
         service = self.config.service
         modality = MODALITY_OF_TYPE.get(part.type, "audio")  # OpenAI's own part for sound has a name of its own
         kind, limits = KINDS[modality], getattr(self.config.limits, modality)
-        medium = kind.load(self._source(part, limits.max_bytes), limits)
+        medium = kind.load(self._source(part, kind.mime, limits.max_bytes), limits)
         self.bytes += kind.num_bytes(medium)
         if self.bytes > service.max_media_bytes:
             raise ServiceError(
@@ -140,7 +140,7 @@ class _MediaBudget:
             )
         return medium
 
-    def _source(self, part: MediaPart | ReplyMedium, max_bytes: int) -> str | bytes:
+    def _source(self, part: MediaPart | ReplyMedium, mime: str, max_bytes: int) -> str | bytes:
         if isinstance(part, InputAudioPart):
             return f"data:audio/{part.input_audio.format};base64,{part.input_audio.data}"
         url: str = getattr(part, part.type).url
@@ -150,8 +150,8 @@ class _MediaBudget:
             return _fetch(part.type, url, max_bytes)
         allowed = ", ".join(self.config.service.allowed_hosts) or "none"
         raise MediaError(
-            f"{part.type}: an address given, expected a data URL (data:image/png;base64,…); hosts that may be asked "
-            f"over https: {allowed}"
+            f"{part.type}: {'an address' if url else 'nothing'} given, expected a data URL (data:{mime};base64,…); "
+            f"hosts that may be asked over https: {allowed}"
         )
 
 

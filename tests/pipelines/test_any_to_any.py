@@ -225,8 +225,10 @@ def test_run_refuses_a_prompt_over_the_context(model):
     assert "tokens given, the context holds 1024; shorten it" in str(error)
 
 
-def test_run_ignores_picture_options_where_no_picture_may_come(model):
-    assert kinds(answer(model, [ask("x", sampling=TEXT, steps=100_000)])[0]) == ["TextDelta", "Done"]
+def test_run_leaves_aside_picture_options_where_no_picture_may_come_unless_none_could_follow_them(model):
+    assert kinds(answer(model, [ask("x", sampling=TEXT, steps=3, width_px=64)])[0]) == ["TextDelta", "Done"]
+    for options in ({"steps": 100_000}, {"width_px": 63}):
+        assert isinstance(failure(model, ask("x", sampling=TEXT, **options)), RequestError)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "I;16"])

@@ -20,6 +20,7 @@ from anygpt.world.images import render_image
 from anygpt.world.scenes import Scene
 from pipelines import cli
 from pipelines.assistant import AnyGPT
+from pipelines.terminal import COMMANDS as CHAT_COMMANDS
 
 COMMANDS = [
     [], ["generate"], ["chat"], ["train"], ["pretrain"], ["eval"], ["eval", "matrix"], ["plan"],
@@ -229,7 +230,6 @@ def test_generate_refuses_stacks_that_cannot_be_built(run, folder, stack_file, o
         (["\udcff\udcfe"], "text with half a character"),
         (["x", "--modalities", "audio"], "audio given, but this stack only produces: text, image"),
         (["x", "--modalities", "text,video"], "video given, but this stack only produces: text, image"),
-        (["x", "--steps", "100000"], "steps: 100000 given, expected at most max_steps=200"),
         (["x", *["--image", "star.png"] * 33], "33 media given, expected at most 32"),
     ],
     ids=lambda value: str(value)[:50],
@@ -528,8 +528,52 @@ def test_chat_answers_line_by_line_and_a_bad_line_costs_only_itself(run, loaded)
     errors = ended.err.splitlines()
     assert len(errors) == 2
     assert errors[0].startswith("anygpt: error: image 'cut.png': damaged")
-    commands = "/image FILE, /audio FILE, /video FILE, /points FILE, /new, /quit"
-    assert errors[1] == f"anygpt: error: '/nonsense' is no command; there are: {commands}"
+    assert errors[1] == f"anygpt: error: '/nonsense' is no command; there are: {CHAT_COMMANDS}"
+
+
+def test_chat_takes_words_after_a_file_and_names_with_spaces(run, loaded, folder):
+    (folder / "my star.png").write_bytes((folder / "star.png").read_bytes())
+    for line in (
+        "/image star.png What is this?",
+        "/image 'my star.png' What is this?",
+        "/image my star.png\nWhat is this?",
+    ):
+        ended = run("chat", "--modalities", "text", stdin=line)
+        seen = loaded.chat([Image.open("star.png"), "What is this?"], modalities=["text"])
+        assert (ended.out, ended.err) == (f"{seen.text}\n", "")
+
+
+def test_chat_lists_its_commands_and_wants_a_file(run, loaded):
+    ended = run("chat", stdin="/help\n/image\n/image  ")
+    assert ended.out == f"{CHAT_COMMANDS}\n"
+    assert CHAT_COMMANDS.startswith("/image FILE [PROMPT], /audio FILE [PROMPT]")
+    assert ended.err.splitlines() == ["anygpt: error: /image: no file given, expected one, as in: /image FILE"] * 2
+
+
+@pytest.mark.parametrize("command", ["generate", "chat"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--frames", "33"],
+            "frames: 33 given, expected at most max_frames=32; ask for less, or raise generators.video.",
+        ),
+        (["--duration", "60.5"], "duration_s: 60.5 given, expected at most max_duration_s=4; "),
+    ],
+)
+def test_limits_are_refused_before_anything_is_loaded(run, folder, monkeypatch, command, options, message):
+    monkeypatch.setattr(cli, "load_model", lambda *_: pytest.fail("loaded"))
+    before = set(folder.rglob("*"))
+    check_refused(run(command, *(["x"] if command == "generate" else []), *options), message, folder, before)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "most"), [("image", "max_steps=200"), ("audio", "max_steps=400"), ("text", "max_steps=400")]
+)
+def test_most_generous_limit_of_what_may_be_made_counts(run, folder, monkeypatch, modalities, most):
+    monkeypatch.setattr(cli, "load_model", lambda *_: pytest.fail("loaded"))
+    ended = run("generate", "x", "--steps", "401", "--modalities", modalities)
+    check_refused(ended, f"steps: 401 given, expected at most {most}", folder, set(folder.rglob("*")))
 
 
 def test_chat_numbers_media_over_all_turns(run, folder, loaded):

@@ -54,6 +54,7 @@ def test_read_source_follows_a_link_to_a_regular_file(tmp_path: Path) -> None:
         "DATA:Image/PNG;BASE64,",
         "data:image/webp;name=a.webp;base64,",
         "data:image/x; base64,",
+        "data:application/octet-stream;base64,",
     ],
 )
 @pytest.mark.parametrize("content", [b"x", b"xy", b"xyz", bytes(range(256))])

@@ -71,7 +71,7 @@ BODIES: list[tuple[str, Any, int, str]] = [
     (CHAT, content({"type": "image_url", "image_url": PICTURE}), 422, "image_url"),
     (CHAT, content({"type": "image_url", "image_url": {"url": 4}}), 422, "url: 4 given"),
     (CHAT, content(*[{"type": "image_url", "image_url": {"url": PICTURE}}] * 33), 400, "33 media given"),
-    (CHAT, image(""), 400, "an address given, expected a data URL"),
+    (CHAT, image(""), 400, "nothing given, expected a data URL (data:image/png;base64,…)"),
     (CHAT, image("cat.png"), 400, "an address given, expected a data URL"),
     (CHAT, image("/etc/passwd"), 400, "an address given, expected a data URL"),
     (CHAT, image("file:///etc/passwd"), 400, "an address given, expected a data URL"),
