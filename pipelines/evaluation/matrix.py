@@ -11,12 +11,13 @@ from pathlib import Path
 from anygpt.errors import RequestError
 from anygpt.media import save_image
 from anygpt.messages import Message, modality_of
-from anygpt.world.oracle import READERS, Reading, read_comparison, read_text, read_verdict
+from anygpt.world.oracle import READERS, Reading, read_text
 from anygpt.world.phrases import Split
 from anygpt.world.talk import SHOWABLE
 from pipelines.assistant import AnyGPT, Reply
 from pipelines.evaluation.picture import draw_matrix
-from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, VERDICT, Trial, check, comparison, make_trials
+from pipelines.evaluation.skills import TEXT_READERS, THREE_MEDIA, read_three, skills
+from pipelines.evaluation.trials import CELLS, Trial, make_trials
 
 BATCH = 16
 
@@ -112,9 +113,7 @@ def run_matrix(model: AnyGPT, *, trials: int = 100, seed: int = 0, split: Split 
         raise RequestError(f"trials: {trials} given, expected at least 1")
     inputs, outputs = ("text", *model.executor.input_modalities), ("text", *model.executor.output_modalities)
     kinds = {cell_name(*cell): builder for cell, builder in CELLS.items() if cell[0] in inputs and cell[1] in outputs}
-    kinds |= {f"questions about {source}": builder for source, builder in QUESTIONS.items() if source in inputs}
-    if model.executor.input_modalities:
-        kinds |= {"yes or no": check, "comparing two media": comparison}
+    kinds |= skills(inputs[1:], outputs[1:])
     scores: dict[bool, dict[str, Score]] = {True: {}, False: {}}
     for name, builder in kinds.items():
         for seen in (True, False):
@@ -152,10 +151,10 @@ def last_replies(model: AnyGPT, trials: Sequence[Trial], first_seed: int) -> lis
 
 def read_reply(reply: Reply, trial: Trial) -> Reading | Mapping[str, str | None]:
     """What the oracle reads in a reply; a reply without the medium, or with several, reads as nothing."""
-    if trial.output == COMPARISON:
-        return read_comparison(reply.text)
-    if trial.output == VERDICT:
-        return read_verdict(reply.text)
+    if trial.output in TEXT_READERS:
+        return TEXT_READERS[trial.output](reply.text)
+    if trial.output == THREE_MEDIA:
+        return read_three(reply)
     if trial.output == "text":
         return read_text(reply.text, trial.about)
     media = [part for part in reply.parts if not isinstance(part, str)]

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from anygpt.world.making import MAKE, MAKE_IT
-from anygpt.world.phrases import Split, paraphrase, request, stated_value, value_phrase
+from anygpt.world.phrases import Split, paraphrase, request, value_phrase
 from anygpt.world.rendering import render
-from anygpt.world.scenes import VALUES, Scene, attributes_of, random_edit, seen_scenes
+from anygpt.world.scenes import Scene, attributes_of, random_edit, seen_scenes
 from anygpt.world.talk import MAKEABLE, SHOWABLE
-from anygpt.world.telling import COMPARED
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Trial:
 
     Attributes:
         messages: parts of each user message in turn.
-        output: modality of the reply that is read, "comparison" or "verdict".
+        output: modality of the reply that is read, or one of the kinds of reply in `skills.py`.
         expected: attribute → value that must be read; all of them must be right.
         about: what a text is about: where words leave a motion out, a video and a sound are still.
     """
@@ -32,9 +31,6 @@ class Trial:
     expected: Mapping[str, str]
     about: str = "text"
 
-
-COMPARISON = "comparison"
-VERDICT = "verdict"
 
 Builder = Callable[["Context"], Trial]
 
@@ -135,36 +131,6 @@ def question(source: str, context: Context) -> Trial:
     attribute = context.rng.choice(scene.attributes)
     said = context.ask(f"ask_{attribute}")
     return Trial((context.shown_with(scene, source, said),), "text", {attribute: scene.value(attribute)}, source)
-
-
-def comparison(context: Context) -> Trial:
-    """Whether two media are alike in one attribute; both values and the verdict must be right."""
-    attribute = context.rng.choice([name for name in COMPARED if context.inputs_with(name)])
-    modalities = [context.rng.choice(context.inputs_with(attribute)) for _ in range(2)]
-    first, second = (context.scene(modality) for modality in modalities)
-    alike = first.changed(attribute, second.value(attribute))
-    if context.rng.random() < 0.5 and alike.seen == context.seen:
-        first = alike
-    shown = [
-        render(scene, modality, context.rng.getrandbits(32))
-        for scene, modality in zip((first, second), modalities, strict=True)
-    ]
-    one, other = first.value(attribute), second.value(attribute)
-    expected = {"attribute": attribute, "first": one, "second": other, "same": "yes" if one == other else "no"}
-    return Trial(((*shown, context.ask(f"compare_{attribute}")),), COMPARISON, expected)
-
-
-def check(context: Context) -> Trial:
-    """Whether one attribute of a medium has a value: a yes or no, and both values must be right."""
-    source = context.rng.choice(context.inputs)
-    scene = context.scene(source)
-    attribute = context.rng.choice(scene.attributes)
-    value = scene.value(attribute)
-    others = [other for other in VALUES[attribute] if other != value]
-    asked = value if context.rng.random() < 0.5 else context.rng.choice(others)
-    said = context.ask(f"check_{attribute}", value=stated_value(attribute, asked, context.rng))
-    expected = {"asked": asked, "stated": value, "verdict": "yes" if asked == value else "no"}
-    return Trial((context.shown_with(scene, source, said),), VERDICT, expected)
 
 
 def cell_builder(source: str, target: str) -> Builder:

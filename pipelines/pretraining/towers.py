@@ -129,7 +129,7 @@ def contrastive_loss(media_BE: Tensor, texts_BE: Tensor, scenes: Sequence[Scene]
 
 
 def sound_pool(seed: int) -> tuple[list[Scene], list[Tensor]]:
-    """Sounds (S,) of every scene, `SOUND_COPIES` of each, a little louder or softer and half of them noisy; and their scenes."""
+    """Sounds (S,) of every scene, `SOUND_COPIES` of each, a bit louder or softer and half noisy; and their scenes."""
     rng = np.random.default_rng(seed)
     scenes = [scene for scene in scenes_for("audio") for _ in range(SOUND_COPIES)]
     waves = []

@@ -17,17 +17,19 @@ from anygpt.world.images import render_image
 from anygpt.world.oracle import READERS, Reading
 from anygpt.world.phrases import caption
 from anygpt.world.rendering import render
-from anygpt.world.replies import answer, stated
+from anygpt.world.replies import OUTSIDE, answer, stated
 from anygpt.world.scenes import CARRIED, VALUES, Scene
 from anygpt.world.talk import MAKEABLE, SHOWABLE
 from pipelines.assistant import Reply
 from pipelines.evaluation import matrix
 from pipelines.evaluation.matrix import Report, Score, cell_name, read_reply, run_matrix, run_trials, write_report
 from pipelines.evaluation.picture import draw_matrix
-from pipelines.evaluation.trials import CELLS, COMPARISON, QUESTIONS, VERDICT, Trial, make_trials
+from pipelines.evaluation.skills import COMPARISON, REFUSAL, THREE_MEDIA, VERDICT
+from pipelines.evaluation.trials import CELLS, QUESTIONS, Trial, make_trials
 
 NAMES = [cell_name(*cell) for cell in CELLS] + [f"questions about {source}" for source in QUESTIONS]
-NAMES += ["yes or no", "comparing two media"]
+SKILLS = ["yes or no", "comparing two media", "two changes at once", "three media at once", "refusing what is unknown"]
+NAMES += SKILLS
 STATED = {value: stated(attribute, value) for attribute in (*reversed(VALUES),) for value in VALUES[attribute]}
 TRIALS = 6
 ANY_SCENE = Scene("circle", "red", "large", "center")
@@ -66,6 +68,10 @@ class Oracle:
         if trial.output == VERDICT:
             said = f"{STATED[values['asked']]}? It is {STATED[values['stated']]}, so {values['verdict']}."
             return reply_of(said, conversation=conversation)
+        if trial.output == REFUSAL:
+            return reply_of(OUTSIDE if values["refused"] == "yes" else "Here.", conversation=conversation)
+        if trial.output == THREE_MEDIA:
+            return reply_of("Here.", *(depicted(values, m) for m in MAKEABLE), conversation=conversation)
         scene = Scene(**{"shape": "circle", "colour": "red", "size": None, "position": None, **values})
         if trial.output != "text":
             medium = render(scene.in_modality(trial.output), trial.output)
@@ -78,6 +84,12 @@ def asked_for(output: str, about: str = "text") -> Trial:
     return Trial((("Now?",),), output, {"colour": "red"}, about)
 
 
+def depicted(values: Mapping[str, str], modality: str) -> Any:
+    """One of the three media of a trial: {"image colour": "red"} → a medium."""
+    named = {name.split()[1]: value for name, value in values.items() if name.startswith(modality)}
+    return render(Scene(**{"size": None, "position": None, **named}).in_modality(modality), modality)
+
+
 def right(expected: Mapping[str, str]) -> Mapping[str, str]:
     return expected
 
@@ -87,6 +99,8 @@ def wrong(expected: Mapping[str, str]) -> Mapping[str, str]:
     compared = VALUES[expected.get("attribute", "shape")]
     names = {"first": compared, "second": compared, "same": ("yes", "no"), "verdict": ("yes", "no"), **VALUES}
     names |= {"asked": tuple(STATED), "stated": tuple(STATED), "attribute": (expected.get("attribute"), "")}
+    names |= {f"{modality} {name}": values for modality in MAKEABLE for name, values in VALUES.items()}
+    names["refused"] = ("yes", "no")
     return {name: next(v for v in names[name] if v != value) for name, value in expected.items()}
 
 
@@ -129,8 +143,8 @@ def nearly() -> Report:
     return measured(Oracle(wrong_in_size))
 
 
-def test_matrix_has_20_cells_questions_about_every_input_and_comparisons():
-    assert len(NAMES) == 20 + 4 + 2
+def test_matrix_has_20_cells_questions_about_every_input_and_skills():
+    assert len(NAMES) == 20 + 4 + 5
 
 
 def test_matrix_scores_a_perfect_assistant_1(perfect):
