@@ -65,22 +65,38 @@ def reconstruction_losses(vae: AutoencoderKL, images_BCHW: Tensor) -> dict[str, 
     return {"l1": l1, "kl": KL_WEIGHT * kl}
 
 
-def pretrain_autoencoder(out_dir: Path, steps: int, batch_size: int, seed: int) -> AutoencoderKL:
-    """Train and save to `out_dir` (a `save_pretrained` folder); resumes from `out_dir/state`."""
+def pretrain_autoencoder(out_dir: Path, steps: int, detail_steps: int, batch_size: int, seed: int) -> AutoencoderKL:
+    """Train and save to `out_dir` (a `save_pretrained` folder); resumes from the states in it.
+
+    Args:
+        steps: on pictures of all scenes alike.
+        detail_steps: after them, with small yellow things in half of the pictures.
+    """
     torch.manual_seed(seed)
     vae = build_autoencoder().to(memory_format=torch.channels_last)
-    pool = image_pool(seed)
+    trained = dict(vae.named_parameters())
+    pool, details = image_pool(seed), detail_places()
 
     def losses_at(step: int) -> dict[str, Tensor]:
-        picked = torch.randint(len(pool), (batch_size,))
-        return reconstruction_losses(vae, to_model_range(pool[picked]))
+        return reconstruction_losses(vae, to_model_range(pool[torch.randint(len(pool), (batch_size,))]))
+
+    def detail_losses_at(step: int) -> dict[str, Tensor]:
+        any_N, detail_N = torch.randint(len(pool), (batch_size // 2,)), torch.randint(len(details), (batch_size // 2,))
+        return reconstruction_losses(vae, to_model_range(pool[torch.cat([any_N, details[detail_N]])]))
 
     options = LoopOptions(steps=steps, learning_rate=1.5e-3, warmup_steps=100, weight_decay=0.0, seed=seed)
-    loop = Loop(dict(vae.named_parameters()), options, out_dir / "state")
-    loop.finish(losses_at, print_log)
+    Loop(trained, options, out_dir / "state").finish(losses_at, print_log)
+    options = LoopOptions(steps=detail_steps, learning_rate=7e-4, warmup_steps=20, weight_decay=0.0, seed=seed)
+    Loop(trained, options, out_dir / "detail_state").finish(detail_losses_at, print_log)
     vae.register_to_config(scaling_factor=measured_scaling_factor(vae, pool))
     vae.save_pretrained(out_dir)
     return vae
+
+
+def detail_places() -> Tensor:
+    """Where small yellow things are in the pool: on light grey they show in the blue channel alone, and blur first."""
+    hard = [at for at, scene in enumerate(ALL_SCENES) if (scene.size, scene.colour) == ("small", "yellow")]
+    return torch.tensor([at * POOL_COPIES + copy for at in hard for copy in range(POOL_COPIES)])
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ SEED = 0
 def _autoencoder(out: Path) -> None:
     from pipelines.pretraining.autoencoder import pretrain_autoencoder
 
-    pretrain_autoencoder(out / "autoencoder", steps=3200, batch_size=32, seed=SEED)
+    pretrain_autoencoder(out / "autoencoder", steps=3200, detail_steps=400, batch_size=32, seed=SEED)
 
 
 def _clip(out: Path) -> None:

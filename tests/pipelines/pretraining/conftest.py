@@ -14,7 +14,7 @@ from pipelines.pretraining import audioldm2, autoencoder, clip, language_model, 
 @pytest.fixture(autouse=True)
 def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few scenes, copies and dialogues."""
-    pictures = autoencoder.ALL_SCENES[::27]
+    pictures = autoencoder.ALL_SCENES[::26]
     for module in (autoencoder, clip, stable_diffusion):
         monkeypatch.setattr(module, "ALL_SCENES", pictures)
     monkeypatch.setattr(audioldm2, "SCENES", audioldm2.SCENES[::20])
