@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +89,10 @@ class SamplingOptions:
     def allows(self, modality: str) -> bool:
         """True where the reply may hold this modality."""
         return self.modalities is None or modality in self.modalities
+
+    def in_question(self, modalities: Collection[str]) -> list[str]:
+        """Those that an option may be meant for: what the reply may hold; all of them where it may hold none."""
+        return [*filter(self.allows, modalities)] or [*modalities]
 
     @property
     def forced_modality(self) -> str | None:

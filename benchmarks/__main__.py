@@ -17,6 +17,7 @@ from benchmarks import (
     modalities,
     overhead,
     point_sampling,
+    recovery,
     serving,
     signal_block,
 )
@@ -34,6 +35,7 @@ GROUPS: dict[str, Callable[[Setup], list[Figure]]] = {
     "budgets": budgets.measure,
     "point_sampling": point_sampling.measure,
     "serving": serving.measure,
+    "recovery": recovery.measure,
 }
 
 

@@ -165,8 +165,8 @@ class _Reply:
                 (name, value), known = next(iter(given.items())), ", ".join(("text", *made))
                 wanted = " or ".join(modalities)
                 raise RequestError(f"{name}: {value} given for {wanted}, but this stack only produces: {known}")
-            await self._check_any([*filter(options.sampling.allows, having)] or having, GenerationOptions(**given))
-        await self._check_any([*filter(options.sampling.allows, made)] or made, options.generation(0))
+            await self._check_any(options.sampling.in_question(having), GenerationOptions(**given))
+        await self._check_any(options.sampling.in_question(made), options.generation(0))
 
     async def _check_any(self, modalities: Sequence[str], options: GenerationOptions) -> None:
         """Refuse what none of their generators can follow, in the first one's words."""

@@ -24,7 +24,6 @@ def check_option_limits(config: StackConfig, options: RequestOptions) -> None:
     }
     for name, value in asked.items():
         limits = {m: most for m, held in settings.items() if (most := getattr(held, LIMITS[name], None)) is not None}
-        in_question = [*filter(options.sampling.allows, limits)] or limits
-        if in_question:
-            most_generous = max(in_question, key=lambda modality: limits[modality])
+        if limits:
+            most_generous = max(options.sampling.in_question(limits), key=lambda modality: limits[modality])
             check_limits(settings[most_generous], most_generous, **{name: value})

@@ -15,6 +15,8 @@ from benchmarks.figure import Figure
 from benchmarks.overhead import covered_seconds
 from benchmarks.setup import Setup
 
+ON_RAY = ("serving", "recovery")  # these start Ray: by hand
+
 
 @pytest.fixture(scope="module")
 def setup(random_config: StackConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
@@ -25,7 +27,7 @@ def setup(random_config: StackConfig, tmp_path_factory: pytest.TempPathFactory) 
     measured.close()
 
 
-@pytest.mark.parametrize("group", [group for group in GROUPS if group != "serving"])  # that one starts Ray: by hand
+@pytest.mark.parametrize("group", [group for group in GROUPS if group not in ON_RAY])
 def test_group_measures_finite_positive_figures(setup, group):
     figures = GROUPS[group](setup)
     assert figures
