@@ -29,7 +29,7 @@ class Target:
 
     Attributes:
         caption: what the generator's text encoder would be asked for; its embedding is what the projector learns.
-        medium: the medium itself, for the denoising loss; None where there is none.
+        medium: the medium itself, for the denoising loss; None where there is none or nobody needs it.
     """
 
     modality: str
@@ -73,17 +73,21 @@ class WorldSource:
     Args:
         objective: whose curriculum.
         inputs, outputs: modalities that the stack perceives and makes.
+        target_media: whether the media of replies are rendered too; the dialogues are the same.
     """
 
-    def __init__(self, objective: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def __init__(
+        self, objective: str, inputs: Sequence[str], outputs: Sequence[str], target_media: bool = True
+    ) -> None:
         self.kinds, self.turns = WORLD_CURRICULA[objective]
         self.inputs, self.outputs = inputs, outputs
+        self.target_media = target_media
         self.forbids = objective == "instruct"
 
     def batch(self, seed: int, step: int, size: int) -> list[Sample]:
         """See `SampleSource.batch`."""
         rng = random.Random(f"{seed}/{step}")
-        return [world_sample(self._dialogue(rng), rng, self._forbidden(rng)) for _ in range(size)]
+        return [world_sample(self._dialogue(rng), rng, self._forbidden(rng), self.target_media) for _ in range(size)]
 
     def _forbidden(self, rng: random.Random) -> frozenset[str]:
         """Usually nothing; now and then some modalities, so that a reply learns what to say in a medium's place."""
@@ -95,7 +99,9 @@ class WorldSource:
         return dialogue(rng, turns=self.turns, kinds=self.kinds, inputs=self.inputs, outputs=self.outputs)
 
 
-def world_sample(turns: Sequence[Turn], rng: random.Random, forbidden: frozenset[str] = frozenset()) -> Sample:
+def world_sample(
+    turns: Sequence[Turn], rng: random.Random, forbidden: frozenset[str] = frozenset(), target_media: bool = True
+) -> Sample:
     """A dialogue with its depictions rendered; what is forbidden gives way to words that say so."""
     messages, targets = [], []
     for turn in turns:
@@ -106,7 +112,9 @@ def world_sample(turns: Sequence[Turn], rng: random.Random, forbidden: frozenset
                 if part.modality in forbidden:
                     reply.append(NOT_ALLOWED[part.modality])
                     continue
-                targets.append(Target(part.modality, caption(part.scene), rendered(part, rng)))
+                seed = rng.getrandbits(32)
+                medium = render(part.scene, part.modality, seed) if target_media else None
+                targets.append(Target(part.modality, caption(part.scene), medium))
                 reply.append(MediumRef(part.modality))
             else:
                 reply.append(part)
@@ -130,12 +138,16 @@ class JsonLinesSource:
     Types are text, image, audio, video and points. In a reply, `{"type": "image", "caption": "a dog"}` is a picture to
     learn (audio and video likewise), with `path` for the denoising loss. Paths are relative to the file.
 
+    Args:
+        path: the file.
+        target_media: whether the media of replies are loaded too.
     Raises:
         ConfigError: naming the line, if anything in the file cannot be used.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, target_media: bool = True) -> None:
         self.path = Path(path)
+        self.target_media = target_media
         if not os.path.isfile(self.path):
             raise ConfigError(f"data: no file '{path}'; give a JSON lines file of conversations")
         self.records = []
@@ -205,8 +217,10 @@ class JsonLinesSource:
                         parts.append(part["text"])
                         continue
                     modality = part["type"]
-                    medium = KINDS[modality].load(self.path.parent / part["path"]) if part.get("path") else None
-                    if turn["role"] == "assistant":
+                    in_reply = turn["role"] == "assistant"
+                    wanted = part.get("path") and (self.target_media or not in_reply)
+                    medium = KINDS[modality].load(self.path.parent / part["path"]) if wanted else None
+                    if in_reply:
                         targets.append(Target(modality, part["caption"], medium))
                         parts.append(MediumRef(modality))
                     else:

@@ -169,9 +169,10 @@ def sample_source(config: TrainingConfig, stack: StackConfig) -> SampleSource:
     Raises:
         ConfigError: if the data cannot be used.
     """
+    target_media = config.loss.denoising > 0
     if config.data == "world":
-        return WorldSource(config.objective, tuple(stack.encoders), tuple(stack.generators))
-    return JsonLinesSource(Path(config.data))
+        return WorldSource(config.objective, tuple(stack.encoders), tuple(stack.generators), target_media)
+    return JsonLinesSource(Path(config.data), target_media)
 
 
 def trainable_table(stack: Stack, parameters: dict[str, torch.nn.Parameter]) -> TrainableTable:

@@ -21,6 +21,7 @@ from anygpt.world.oracle import READERS, read_image, read_text
 from anygpt.world.replies import ANNOUNCED, NOT_ALLOWED
 from anygpt.world.scenes import CARRIED, UNSEEN_PAIRS, Scene
 from anygpt.world.talk import MAKEABLE, SHOWABLE
+from pipelines.training.objectives import LossWeights
 from pipelines.training.samples import WORLD_CURRICULA, JsonLinesSource, Sample, WorldSource, world_sample
 from pipelines.training.trainer import TrainingConfig, sample_source
 
@@ -98,6 +99,24 @@ def test_world_of_a_run_is_that_of_its_stack(random_config):
     source = sample_source(TrainingConfig(objective="instruct"), random_config)
     assert isinstance(source, WorldSource)
     assert (source.inputs, source.outputs) == (tuple(random_config.encoders), tuple(random_config.generators))
+
+
+@pytest.mark.parametrize("data", ["world", "lines"])
+def test_media_of_replies_are_made_for_the_denoising_loss_alone(random_config, folder, data):
+    drawn = {"type": "image", "caption": "a star", "path": "star.png"}
+    lines = written(folder, conversation(SAID, {"role": "assistant", "content": [drawn]}))
+    texts = []
+    for weight in (0.0, 0.1):
+        config = TrainingConfig(
+            objective="align-output",
+            data="world" if data == "world" else str(lines),
+            loss=LossWeights(denoising=weight),
+        )
+        samples = sample_source(config, random_config).batch(seed=0, step=0, size=12)
+        targets = [target for sample in samples for target in sample.targets]
+        assert {target.medium is not None for target in targets} == {weight > 0}
+        texts.append([message.text for sample in samples for message in sample.conversation])
+    assert texts[0] == texts[1]
 
 
 def test_world_batches_depend_on_seed_and_step_alone():
