@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.browser
 # pytest-xdist workers of `make test`; 0 runs all tests in one process.
-WORKERS ?= 0
+WORKERS ?= 2
 
 # One thread per process: the models are tiny, and workers share the cores.
 test: export OMP_NUM_THREADS = 1
@@ -32,7 +32,7 @@ demo: install  ## open the chat page at http://127.0.0.1:7860
 	$(BIN)/anygpt demo
 
 test: install $(BROWSER_STAMP)  ## run the tests
-	$(BIN)/python -m pytest -q -n $(WORKERS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
 
 # An installed Chromium or Chrome, else Playwright's own, else Debian's; without one the page's tests skip and say so.
 $(BROWSER_STAMP): | $(STAMP)

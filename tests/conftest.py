@@ -11,6 +11,14 @@ import torch
 from anygpt.config import StackConfig, read_values, resolve
 
 PICTURES = Path(__file__).parent / "fixtures" / "pictures.yaml"  # a stack of text and pictures
+STARTING_SERVERS = {"demo", "executors", "serving"}  # folders of tests that start Ray, services and browsers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several workers, one runs all that starts servers (it counts processes, too), and a file stays with one."""
+    for item in items:
+        starts_servers = STARTING_SERVERS.intersection(item.path.parts)
+        item.add_marker(pytest.mark.xdist_group("servers" if starts_servers else str(item.path)))
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ def _instruct(out: Path) -> None:
 
 
 def _align_beats(out: Path) -> None:
-    overrides = (f"adapters={out / 'instruct'}", "stack=tiny-beats", "untrained_inputs=[audio]")
+    overrides = (f"adapters={out / 'instruct'}", "stack=tiny-beats", "untrained_inputs=[audio]", "batch_size=32")
     _train("align-input", out / "align_beats", *overrides)
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from anygpt import AnyGPT
 from anygpt.messages import modality_of
-from anygpt.world.oracle import READERS, read_comparison, read_text
+from anygpt.world.oracle import READERS, read_comparison, read_text, read_verdict
 from anygpt.world.phrases import caption
 from anygpt.world.rendering import render
+from anygpt.world.replies import NOT_ALLOWED, OUTSIDE
 from anygpt.world.scenes import Scene, attributes_of
 from anygpt.world.talk import MAKEABLE, SHOWABLE
 from encoders.beats import BeatsEncoder
@@ -67,6 +68,34 @@ def test_gives_several_media_in_one_reply_and_compares_two_inputs(tiny: AnyGPT) 
     assert read_comparison(different.text) == {"attribute": "shape", "first": "square", "second": "star", "same": "no"}
 
 
+def test_gives_a_picture_a_sound_and_a_video_in_one_reply(tiny: AnyGPT) -> None:
+    media = media_of(tiny.chat([shown("points"), "Draw it, play it and film it."], seed=0))
+    assert [modality_of(medium) for medium in media] == ["image", "audio", "video"]
+    for medium in media:
+        assert READERS[modality_of(medium)](medium).matches(SCENE, ("shape", "colour"))
+
+
+def test_says_yes_and_no(tiny: AnyGPT) -> None:
+    for asked, verdict in (("green", "yes"), ("red", "no")):
+        reply = tiny.chat([shown("image"), f"Is it {asked}?"])
+        assert read_verdict(reply.text) == {"asked": asked, "stated": "green", "verdict": verdict}
+
+
+@pytest.mark.parametrize("thing", ["a pink star", "a blue house"])
+def test_refuses_what_the_world_does_not_have(tiny: AnyGPT, thing: str) -> None:
+    assert tiny.chat(f"Draw {thing}.").text == OUTSIDE
+
+
+def test_changes_two_things_at_once_and_turns_a_motion_round(tiny: AnyGPT) -> None:
+    (picture,) = media_of(tiny.chat([shown("image"), "Make it small and red."], seed=0))
+    changed = SCENE.in_modality("image").changed("size", "small").changed("colour", "red")
+    assert READERS["image"](picture).matches(changed)
+    (video,) = media_of(tiny.chat([shown("video"), "Now the other way."], seed=0))
+    assert READERS["video"](video).matches(SCENE.in_modality("video").changed("motion", "down"))
+    (sound,) = media_of(tiny.chat([shown("audio"), "Quieter, please."], seed=0))
+    assert READERS["audio"](sound).matches(SCENE.in_modality("audio").changed("size", "small"))
+
+
 def test_edits_over_turns_keep_the_medium_until_it_is_set_in_motion(tiny: AnyGPT) -> None:
     played = tiny.chat([shown("audio"), "Make it blue."], seed=0)
     assert READERS["audio"](media_of(played)[0]).matches(SCENE.in_modality("audio").changed("colour", "blue"))
@@ -75,10 +104,11 @@ def test_edits_over_turns_keep_the_medium_until_it_is_set_in_motion(tiny: AnyGPT
     assert READERS["video"](media_of(moved)[0]).matches(SCENE.in_modality("video"))
 
 
-def test_a_reply_without_the_media_it_would_have_is_one_sentence(tiny: AnyGPT) -> None:
-    for request in ("Draw a small red star.", "Play a small red star.", "Film a small red star moving up."):
-        reply = tiny.chat(request, modalities=["text"])
-        assert reply.text.count(".") == 1
+def test_a_reply_says_that_its_medium_is_not_allowed(tiny: AnyGPT) -> None:
+    for modality, verb in VERBS.items():
+        reply = tiny.chat(f"{verb} a small red star.", modalities=["text"])
+        assert read_text(reply.text).matches(Scene("star", "red", "small"), ("shape", "colour", "size"))
+        assert reply.text.endswith(NOT_ALLOWED[modality])
         assert reply.finish_reason == "stop"
 
 
