@@ -432,7 +432,9 @@ def _by_stage(placement: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_config(config: Any, path: Path) -> None:
-    """Write a dataclass config as YAML."""
+    """Write a dataclass config as YAML; what was there stays whole until all is written."""
     from omegaconf import OmegaConf
 
-    path.write_text(OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))), encoding="utf-8")
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))), encoding="utf-8")
+    os.replace(partial, path)

@@ -46,6 +46,10 @@ class GenerationOptions:
             raise RequestError(f"duration_s: {self.duration_s!r} given, expected a number above 0")
 
 
+MAX_STOPS = 16  # each is looked for after every token
+MAX_STOP_LENGTH = 256
+
+
 @dataclass(frozen=True)
 class SamplingOptions:
     """How the language model writes.
@@ -55,7 +59,7 @@ class SamplingOptions:
         temperature: 0 is greedy.
         top_p: nucleus mass in (0, 1].
         top_k: keep only the k likeliest tokens; 0 keeps all.
-        stop: the reply ends before the first of these strings.
+        stop: the reply ends before the first of these strings; at most `MAX_STOPS` of `MAX_STOP_LENGTH` characters.
         modalities: what may be produced; None allows all. Exactly one that is not text forces it.
     """
 
@@ -74,9 +78,15 @@ class SamplingOptions:
             raise RequestError(f"top_p: {self.top_p!r} given, expected more than 0 and at most 1")
         if not _is_whole(self.top_k) or self.top_k < 0:
             raise RequestError(f"top_k: {self.top_k!r} given, expected 0 (all) or more")
+        if len(self.stop) > MAX_STOPS:
+            raise RequestError(f"stop: {len(self.stop):,} strings given, expected at most {MAX_STOPS}")
         for text in self.stop:
             if not isinstance(text, str) or not text:
                 raise RequestError(f"stop: {text!r} given, expected strings of at least one character")
+            if len(text) > MAX_STOP_LENGTH:
+                raise RequestError(
+                    f"stop: a string of {len(text):,} characters given, expected at most {MAX_STOP_LENGTH}"
+                )
         if self.modalities is not None:
             self._check_modalities()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -20,13 +21,29 @@ LORA_FILE = "adapter_model.safetensors"
 
 def save_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
     """Write the new rows, and which modality owns which, to `signal_tokens.safetensors`."""
-    layout = ",".join(f"{group.modality}:{group.size}" for group in signal_tokens.groups)
-    save_file(saved_tensors(signal_tokens.state_dict()), folder / SIGNAL_TOKENS_FILE, {"groups": layout})
+    save_file(saved_tensors(signal_tokens.state_dict()), folder / SIGNAL_TOKENS_FILE, {"groups": layout(signal_tokens)})
 
 
 def load_signal_tokens(signal_tokens: SignalTokens, folder: Path) -> None:
-    """Read the rows back, strictly."""
-    load_strictly(signal_tokens, read_tensors(folder / SIGNAL_TOKENS_FILE), SIGNAL_TOKENS_FILE)
+    """Read the rows back, strictly.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged, or made for other groups or other sizes.
+    """
+    tensors = read_tensors(folder / SIGNAL_TOKENS_FILE)
+    with safe_open(folder / SIGNAL_TOKENS_FILE, "pt") as file:
+        groups = (file.metadata() or {}).get("groups")
+    if groups not in (None, layout(signal_tokens)):
+        raise CheckpointError(
+            f"{SIGNAL_TOKENS_FILE}: made for backbone.signal_tokens {groups}, the config has {layout(signal_tokens)}; "
+            "give the bundle's own, or adapters=null to start untrained"
+        )
+    load_strictly(signal_tokens, tensors, SIGNAL_TOKENS_FILE)
+
+
+def layout(signal_tokens: SignalTokens) -> str:
+    """Which modality owns how many rows, in order: "image:8,audio:8"."""
+    return ",".join(f"{group.modality}:{group.size}" for group in signal_tokens.groups)
 
 
 def save_lora(language_model: Any, folder: Path) -> None:

@@ -138,7 +138,7 @@ def generate(
     given = {"image": image, "audio": audio, "video": video, "points": points}
     files = [(modality, path) for modality, paths in given.items() for path in paths or []]
     if not (files or prompt):
-        raise RequestError("nothing was asked: give a prompt or a medium, as in: anygpt generate 'Draw a red circle.'")
+        raise RequestError("nothing was asked: give a prompt or a medium, as in: anygpt generate 'Draw a red star.'")
     check_folder(out)
     stack = load_stack_config(config, overrides, deploy)
     for modality, path in files:

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from anygpt.errors import RequestError
-from anygpt.requests import MAX_SEED, GenerationOptions, RequestOptions, SamplingOptions
+from anygpt.requests import (
+    MAX_SEED,
+    MAX_STOP_LENGTH,
+    MAX_STOPS,
+    GenerationOptions,
+    RequestOptions,
+    SamplingOptions,
+)
 
 NOT_WHOLE = [1.0, "1", True, [1], math.nan]
 NOT_NUMBERS = ["1", None, True, [1.0], math.nan, math.inf, -math.inf]
@@ -72,6 +79,12 @@ def test_top_k_is_whole_and_not_negative():
     for value in [-1, None, *NOT_WHOLE]:
         assert refusal(SamplingOptions, "top_k", value) == f"top_k: {value!r} given, expected 0 (all) or more"
     assert SamplingOptions(top_k=5).top_k == 5
+
+
+def test_stop_holds_few_short_strings():
+    assert SamplingOptions(stop=("a" * MAX_STOP_LENGTH,) * MAX_STOPS)
+    assert refusal(SamplingOptions, "stop", ("a",) * 17).endswith("17 strings given, expected at most 16")
+    assert refusal(SamplingOptions, "stop", ("a" * 257,)).endswith("of 257 characters given, expected at most 256")
 
 
 @pytest.mark.parametrize("stop", [("",), ("a", ""), (5,), (None,), (b"a",)])

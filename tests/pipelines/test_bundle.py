@@ -186,6 +186,16 @@ def test_bundle_loads_strictly(stage, random_config, tmp_path, file):
         load_bundle(stage, str(tmp_path))
 
 
+def test_signal_tokens_of_other_groups_are_refused_though_their_number_is_right(stage, random_config, tmp_path):
+    save_bundle(stage, random_config, tmp_path)
+    path = tmp_path / "signal_tokens.safetensors"
+    save_file(load_file(path), path, {"groups": "image:1,audio:3"})
+    with pytest.raises(
+        CheckpointError, match=r"made for backbone\.signal_tokens image:1,audio:3, the config has image:4"
+    ):
+        load_bundle(stage, str(tmp_path))
+
+
 def test_bundle_in_a_files_place_is_one_line(stage, random_config, tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
