@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from anygpt.errors import ConfigError, TrainingError
+from anygpt.errors import ConfigError, TrainingError, UserError
+from anygpt.media.sources import one_line
 
 STATE_FILE = "state.safetensors"
 MAX_SEED = 2**32 - 1
@@ -102,6 +103,9 @@ class Loop:
         previous_handlers = self._catch_signals()
         try:
             self._run(losses_at, on_log)
+        except UserError:
+            self.save()  # a sample that cannot be used costs none of the steps before it
+            raise
         finally:
             for signal_number, handler in previous_handlers.items():
                 signal.signal(signal_number, handler)
@@ -162,16 +166,27 @@ class Loop:
         return {name: loss.item() for name, loss in losses.items()}
 
     def save(self) -> None:
-        """Write weights, moments and the step to `state.safetensors`, atomically."""
+        """Write weights, moments and the step to `state.safetensors`, atomically.
+
+        Raises:
+            TrainingError: if there is no room, or it must not be written.
+        """
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():
             tensors[f"weight/{name}"] = parameter.detach()
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"{key}/{name}"] = value
-        self.state_path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.state_path.with_suffix(".partial")
-        save_file({key: value.contiguous() for key, value in tensors.items()}, partial, self._metadata())
-        partial.replace(self.state_path)
+        try:
+            self.state_path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({key: value.contiguous() for key, value in tensors.items()}, partial, self._metadata())
+            partial.replace(self.state_path)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            reason = one_line(getattr(error, "strerror", None) or str(error))
+            raise TrainingError(
+                f"{self.state_path}: cannot be written ({reason}); the state before it is whole: make room and go on"
+            ) from error
 
     def resume(self) -> None:
         """Take up the saved state, if there is one.

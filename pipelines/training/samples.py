@@ -181,6 +181,8 @@ class JsonLinesSource:
                 self._check_turn(_of_type(turn, dict, "message"))
             if not turns or turns[-1]["role"] != "assistant":
                 raise ValueError("the last message is not the assistant's")
+            if turns[0]["role"] == "assistant":
+                raise ValueError("the first message is the assistant's, expected the user's")
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"data: {self.path}, line {number}: {error}") from error
         return turns, number
@@ -188,8 +190,10 @@ class JsonLinesSource:
     def _check_turn(self, turn: Mapping[str, Any]) -> None:
         role, content = _value(turn, "role"), _value(turn, "content")
         Message(role, [])
+        if role == "assistant" and not content:
+            raise ValueError("a reply is empty")
         for part in _parts(content) if isinstance(content, str) else _of_type(content, list, "content"):
-            kind = _value(_of_type(part, dict, "part"), "type")
+            kind = _of_type(_value(_of_type(part, dict, "part"), "type"), str, "type")
             if kind == "text":
                 Message(role, _of_type(_value(part, "text"), str, "text"))
             elif kind in KINDS:
@@ -200,7 +204,9 @@ class JsonLinesSource:
     def _check_medium(self, part: Mapping[str, Any], role: str) -> None:
         if role == "assistant" and part["type"] not in OUTPUT_MODALITIES:
             raise ValueError(f"a reply with {part['type']} given, expected one of {', '.join(OUTPUT_MODALITIES)}")
-        if role == "assistant" and not _of_type(part.get("caption", ""), str, "caption"):
+        caption = _of_type(part.get("caption", ""), str, "caption")
+        Message(role, caption)  # refuses what is no text
+        if role == "assistant" and not caption.strip():
             raise ValueError(f"a {KINDS[part['type']].word} in a reply has no caption")
         if role != "assistant" or part.get("path") is not None:
             path = _of_type(_value(part, "path"), str, "path")

@@ -275,6 +275,20 @@ MALFORMED = {
     "conversation is text": ({"conversation": "hi"}, "conversation is a str, expected a list"),
     "empty": (conversation(), "the last message is not the assistant's"),
     "no reply": (conversation(SAID), "the last message is not the assistant's"),
+    "reply first": (conversation(DRAWN), "the first message is the assistant's, expected the user's"),
+    "empty reply": (conversation(SAID, {"role": "assistant", "content": ""}), "a reply is empty"),
+    "type is a list": (
+        conversation({"role": "user", "content": [{"type": ["image"]}]}, DRAWN),
+        "type is a list, expected a str",
+    ),
+    "caption of blanks": (
+        conversation(SAID, {"role": "assistant", "content": [{"type": "image", "caption": "  "}]}),
+        "a picture in a reply has no caption",
+    ),
+    "half a character in a caption": (
+        conversation(SAID, {"role": "assistant", "content": [{"type": "image", "caption": "\ud800"}]}),
+        "text with half a character",
+    ),
     "message is text": (conversation("hi", DRAWN), "message is a str, expected a dict"),
     "no role": (conversation({"content": "x"}, DRAWN), "no 'role' given, only 'content'"),
     "unknown role": (conversation({"role": "robot", "content": "x"}, DRAWN), "message role: 'robot' given, expected"),
