@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from anygpt.errors import ConfigError, MediaError, RequestError
 from anygpt.media.kinds import KINDS
-from anygpt.messages import MediumRef, Message
+from anygpt.messages import MediumRef, Message, Role
 from anygpt.requests import OUTPUT_MODALITIES
 from anygpt.world.dialogues import dialogue
 from anygpt.world.making import convert, make, make_both
@@ -201,7 +201,7 @@ class JsonLinesSource:
             else:
                 raise ValueError(f"part type {kind!r} given, expected text, {', '.join(KINDS)}")
 
-    def _check_medium(self, part: Mapping[str, Any], role: str) -> None:
+    def _check_medium(self, part: Mapping[str, Any], role: Role) -> None:
         if role == "assistant" and part["type"] not in OUTPUT_MODALITIES:
             raise ValueError(f"a reply with {part['type']} given, expected one of {', '.join(OUTPUT_MODALITIES)}")
         caption = _of_type(part.get("caption", ""), str, "caption")
