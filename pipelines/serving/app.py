@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -46,6 +47,7 @@ def create_app(pipeline: AnyToAny, config: StackConfig, api_key: str | None = No
     """
     service = Service(pipeline, config, api_key)
     app = FastAPI(title="anygpt", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.service = service
     app.add_api_route("/live", service.live, methods=["GET"])
     app.add_api_route("/ready", service.ready, methods=["GET"])
     app.add_api_route("/metrics", service.show_metrics, methods=["GET"])
@@ -72,6 +74,14 @@ class Service:
         self.receiving = 0
         self.media_bytes = 0
         self.decoding = asyncio.Semaphore(DECODING_AT_ONCE)
+        self.under_way: set[threading.Event] = set()  # what cancels each request
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Take no more requests, and cancel those under way; their clients are told."""
+        self.stopping = True
+        for cancel in self.under_way:
+            cancel.set()
 
     async def live(self) -> Response:
         """The process answers."""
@@ -174,13 +184,10 @@ class Service:
 
     async def _collect(self, http: Request, requests: Sequence[PipelineRequest], replies: Sequence[ChatReply]) -> None:
         """Run requests to their end; a client that goes away cancels them."""
-        watching = asyncio.create_task(_cancel_when_gone(http, requests))
-        try:
+        with self._under_way(http, requests):
             async with aclosing(self.pipeline.run(requests)) as events:
                 async for event in events:
                     self._take(event, replies[event.request])
-        finally:
-            watching.cancel()
 
     async def _stream(
         self,
@@ -190,23 +197,39 @@ class Service:
         reply: ChatReply,
         usage: bool,
     ) -> AsyncIterator[bytes]:
-        watching = asyncio.create_task(_cancel_when_gone(http, [request]))
         yield _sse(reply.chunk({"role": "assistant", "content": ""}))
         try:
-            async with aclosing(events):
-                async for event in events:
-                    delta = self._take(event, reply)
-                    if delta:
-                        yield _sse(reply.chunk(delta))
+            with self._under_way(http, [request]):
+                async with aclosing(events):
+                    async for event in events:
+                        delta = self._take(event, reply)
+                        if delta:
+                            yield _sse(reply.chunk(delta))
         except ServiceError as error:
             yield _sse(error.body())
         else:
             yield _sse(reply.chunk({}, reply.finish_reason()))
             if usage:
                 yield _sse(reply.usage_chunk())
-        finally:
-            watching.cancel()
         yield b"data: [DONE]\n\n"
+
+    @contextmanager
+    def _under_way(self, http: Request, requests: Sequence[PipelineRequest]) -> Iterator[None]:
+        """Cancel the requests when their client goes away, or the service stops.
+
+        Raises:
+            ServiceError: 503 at the end, if the service stopped in their midst.
+        """
+        cancels = {request.cancel for request in requests}
+        watching = asyncio.create_task(_cancel_when_gone(http, cancels))
+        self.under_way |= cancels
+        try:
+            yield
+        finally:
+            self.under_way -= cancels
+            watching.cancel()
+        if self.stopping and any(cancel.is_set() for cancel in cancels):
+            raise _stopping()
 
     def _take(self, event: Event, reply: ChatReply) -> dict[str, Any] | None:
         delta = reply.delta(event)
@@ -248,6 +271,8 @@ class _Place:
     """A request's place among those that are answered at a time."""
 
     def __init__(self, service: Service, route: str) -> None:
+        if service.stopping:
+            raise _stopping()
         limit = service.config.service.max_requests
         if service.answering >= limit:
             message = f"{limit} requests are being answered, which is the limit; try again later"
@@ -346,11 +371,11 @@ async def _started(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event,
     return all_events()
 
 
-async def _cancel_when_gone(http: Request, requests: Sequence[PipelineRequest]) -> None:
+async def _cancel_when_gone(http: Request, cancels: Collection[threading.Event]) -> None:
     while not await http.is_disconnected():
         await asyncio.sleep(DISCONNECT_POLL_S)
-    for request in requests:
-        request.cancel.set()
+    for cancel in cancels:
+        cancel.set()
 
 
 async def _read(http: Request, max_bytes: int) -> bytes:
@@ -364,6 +389,10 @@ async def _read(http: Request, max_bytes: int) -> bytes:
         if len(data) > max_bytes:
             raise too_long
     return bytes(data)
+
+
+def _stopping() -> ServiceError:
+    return ServiceError(503, "the service is stopping; try again", code="stopping")
 
 
 def _sse(value: dict[str, Any]) -> bytes:

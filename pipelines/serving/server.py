@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 from collections.abc import Callable
 
@@ -10,6 +12,7 @@ from pipelines.assistant import AnyGPT
 
 try:
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from pipelines.serving.app import create_app
 except ImportError as error:
@@ -17,23 +20,55 @@ except ImportError as error:
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 10
+ANSWER_S = 5  # for the answers of requests that are cancelled then
+HEADERS_S = 30
 MAX_HEADER_BYTES = 64 * 1024
 
 
-def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None) -> uvicorn.Server:
+class Protocol(H11Protocol):
+    """HTTP that closes a connection whose first request does not arrive within `HEADERS_S` seconds."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock."""
+        super().connection_made(transport)
+        self._headers_due = self.loop.call_later(HEADERS_S, self._close_if_silent)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Stop it."""
+        self._headers_due.cancel()
+        super().connection_lost(error)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Stops in two steps: requests under way get `GRACE_S` seconds to end, the rest are cancelled and told so."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`."""
+        late = asyncio.get_running_loop().call_later(GRACE_S, self.config.app.state.service.stop)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            late.cancel()
+
+
+def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None) -> Server:
     """A server that is not running yet; `run()` serves, `should_exit = True` ends it from another thread."""
     app = create_app(model.pipeline, model.config, api_key)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http="h11",  # the one with a limit on headers
+        http=Protocol,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         log_level="warning",
         access_log=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=GRACE_S + ANSWER_S,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def serve(load: Callable[[], AnyGPT], host: str, port: int, api_key: str | None = None) -> None:
@@ -57,8 +92,6 @@ def check_address(host: str, port: int) -> None:
     Raises:
         RequestError: saying why.
     """
-    import socket
-
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as trial:
