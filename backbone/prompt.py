@@ -155,7 +155,7 @@ class PromptBuilder:
             elif piece == MEDIUM_OUT:
                 segments.append(SignalSegment(self.groups[modality_of(next(slots_out))], is_reply))
             else:
-                ids = self.tokenizer(piece, add_special_tokens=False).input_ids
+                ids = self.tokenizer(piece, add_special_tokens=False, verbose=False).input_ids
                 segments.append(TextSegment(tuple(ids), is_reply))
         return Prompt(tuple(segments), {modality: tuple(parts) for modality, parts in media.items()})
 

@@ -100,7 +100,15 @@ class BackboneStage(nn.Module):
         Raises:
             RequestError: if the conversation holds an unknown medium or is longer than the context.
         """
-        tokens = sum(self._length(segment) for segment in self.prompt(conversation).segments)
+        self.check_length(self.prompt(conversation))
+
+    def check_length(self, prompt: Prompt) -> None:
+        """Refuse a prompt that leaves no room in the context.
+
+        Raises:
+            RequestError: with both lengths.
+        """
+        tokens = sum(self._length(segment) for segment in prompt.segments)
         limit = self.backbone.max_context_tokens
         if tokens >= limit:
             raise RequestError(f"conversation: {tokens} tokens given, the context holds {limit}; shorten it")

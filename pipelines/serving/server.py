@@ -46,9 +46,13 @@ class Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """Stops in two steps: requests under way get `GRACE_S` seconds to end, the rest are cancelled and told so."""
 
+    def __init__(self, config: uvicorn.Config, cancel_all: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.cancel_all = cancel_all
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server`."""
-        late = asyncio.get_running_loop().call_later(GRACE_S, self.config.app.state.service.stop)
+        late = asyncio.get_running_loop().call_later(GRACE_S, self.cancel_all)
         try:
             await super().shutdown(sockets)
         finally:
@@ -68,7 +72,7 @@ def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None)
         access_log=False,
         timeout_graceful_shutdown=GRACE_S + ANSWER_S,
     )
-    return Server(config)
+    return Server(config, app.state.service.stop)
 
 
 def serve(load: Callable[[], AnyGPT], host: str, port: int, api_key: str | None = None) -> None:

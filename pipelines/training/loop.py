@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ class Loop:
             save_file({key: value.contiguous() for key, value in tensors.items()}, partial, self._metadata())
             partial.replace(self.state_path)
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             reason = one_line(getattr(error, "strerror", None) or str(error))
             raise TrainingError(
                 f"{self.state_path}: cannot be written ({reason}); the state before it is whole: make room and go on"

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anygpt.errors import ConfigError
+from anygpt.errors import ConfigError, RequestError
 from anygpt.messages import modality_of
 from anygpt.tensors import Conditioning, Features
+from backbone.prompt import Prompt
 from encoders.contract import Encoder
 from generators.contract import Generator
 from pipelines.backbone_stage import BackboneStage
@@ -79,8 +80,12 @@ def training_losses(
     samples: Sequence[Sample],
     weights: LossWeights,
 ) -> dict[str, Tensor]:
-    """Named scalar losses of a batch."""
-    prompts = [stage.prompt(sample.conversation, learn_replies=True) for sample in samples]
+    """Named scalar losses of a batch.
+
+    Raises:
+        ConfigError: if the stack cannot take a sample: its media, or its length.
+    """
+    prompts = [prompt_of(stage, sample) for sample in samples]
     features = encoded_media(encoders, samples)
     cross_entropy, states = stage.backbone.training_states(
         prompts, stage.project(features), [sample.forbidden for sample in samples]
@@ -92,6 +97,20 @@ def training_losses(
         conditioning = stage.output_projectors[modality](states_NnH)
         losses |= conditioning_losses(generators[modality], conditioning, own, weights)
     return losses
+
+
+def prompt_of(stage: BackboneStage, sample: Sample) -> Prompt:
+    """A sample as the language model reads it.
+
+    Raises:
+        ConfigError: naming the sample, if the stack cannot take it.
+    """
+    try:
+        prompt = stage.prompt(sample.conversation, learn_replies=True)
+        stage.check_length(prompt)
+    except RequestError as error:
+        raise ConfigError(f"data: {sample.origin}: {error}") from error
+    return prompt
 
 
 def conditioning_losses(

@@ -43,11 +43,13 @@ class Sample:
 
     Attributes:
         forbidden: modalities that this conversation's requests do not allow; its replies have none of them.
+        origin: where it is from, for messages: "cats.jsonl, line 7".
     """
 
     conversation: tuple[Message, ...]
     targets: tuple[Target, ...]
     forbidden: frozenset[str] = frozenset()
+    origin: str = "world"
 
 
 class SampleSource(Protocol):
@@ -234,7 +236,7 @@ class JsonLinesSource:
                 messages.append(Message(turn["role"], parts))
         except (MediaError, RequestError) as error:
             raise ConfigError(f"data: {self.path}, line {number}: {error}") from error
-        return Sample(tuple(messages), tuple(targets))
+        return Sample(tuple(messages), tuple(targets), origin=f"{self.path}, line {number}")
 
 
 def _value(holder: Mapping[str, Any], key: str) -> Any:

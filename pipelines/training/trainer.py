@@ -6,13 +6,14 @@ The output folder is an adapter bundle; `training_state/` inside it lets a stopp
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from anygpt.config import StackConfig, load_stack_config, read_values, resolve, save_config
@@ -25,6 +26,7 @@ from pipelines.training.samples import JsonLinesSource, SampleSource, WorldSourc
 
 STATE_FOLDER = "training_state"
 CONFIG_FILE = "training.yaml"
+LOCK_FILE = "lock"
 
 
 @dataclass
@@ -94,7 +96,7 @@ def train(
         The stack with its trained adapters, or None if the run was stopped early and can be resumed.
     Raises:
         ConfigError, CheckpointError: if the data or the stack cannot be used.
-        TrainingError: if the run fails, or `out_dir` holds the state of another run.
+        TrainingError: if the run fails, or `out_dir` holds the state of another run or is in use by one.
     """
     out_dir = Path(out_dir)
     check_same_run(config, out_dir)
@@ -111,21 +113,36 @@ def train(
     print(f"{config.objective}, to {out_dir}:\n{trainable_table(stack, parameters)}", file=sys.stderr)
     for parameter in parameters.values():
         parameter.requires_grad_(True)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    save_config(config, out_dir / CONFIG_FILE)
 
     def losses_at(step: int) -> dict[str, Tensor]:
         samples = source.batch(config.loop.seed, step, config.batch_size)
         with _precision(config, stack):
             return training_losses(stack.backbone, stack.encoders, stack.generators, samples, config.loss)
 
-    finished = Loop(parameters, config.loop, out_dir / STATE_FOLDER).run(losses_at, on_log)
-    for parameter in parameters.values():
-        parameter.requires_grad_(False)
-    if not finished:
-        return None
-    save_bundle(stack.backbone, stack_config, out_dir)
+    with only_run_in(out_dir):
+        save_config(config, out_dir / CONFIG_FILE)
+        finished = Loop(parameters, config.loop, out_dir / STATE_FOLDER).run(losses_at, on_log)
+        for parameter in parameters.values():
+            parameter.requires_grad_(False)
+        if not finished:
+            return None
+        save_bundle(stack.backbone, stack_config, out_dir)
     return stack
+
+
+@contextmanager
+def only_run_in(out_dir: Path) -> Iterator[None]:
+    """Keep a folder, made if need be, to this process.
+
+    Raises:
+        TrainingError: if another run is writing there.
+    """
+    (out_dir / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out_dir / STATE_FOLDER / LOCK_FILE, blocking=False):
+            yield
+    except Timeout as error:
+        raise TrainingError(f"{out_dir}: another run is writing there; let it end, or give another folder") from error
 
 
 def in_float32(stack: StackConfig) -> StackConfig:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,9 +185,53 @@ def test_loop_saves_atomically(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("pipelines.training.loop.save_file", half)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(TrainingError) as caught:
         run.loop.save()
+    assert str(caught.value) == (
+        f"{run.loop.state_path}: cannot be written (disk full); the state before it is whole: make room and go on"
+    )
     assert run.loop.state_path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_loop_says_in_one_line_that_there_is_no_room(tmp_path):
+    import resource
+
+    run = stopped(tmp_path, 2)
+    before = run.loop.state_path.read_bytes()
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, most))
+    try:
+        with pytest.raises(TrainingError, match=r"cannot be written \(.*\); the state before it is whole") as caught:
+            run.loop.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert len(str(caught.value).splitlines()) == 1
+    assert run.loop.state_path.read_bytes() == before
+
+
+def test_loop_says_in_one_line_that_the_folder_is_none(tmp_path):
+    run = stopped(tmp_path, 2)
+    run.loop.state_path = run.loop.state_path / "state.safetensors"
+    with pytest.raises(TrainingError, match="cannot be written"):
+        run.loop.save()
+
+
+def test_loop_keeps_the_steps_before_a_sample_that_cannot_be_used(finished, tmp_path):
+    first = Run(tmp_path / "state")
+
+    def refuse(step: int) -> None:
+        if step == 7:
+            raise ConfigError("data: line 7: no file 'cat.png'")
+
+    first.on_step = refuse
+    with pytest.raises(ConfigError, match="line 7"):
+        first.go()
+    second = Run(tmp_path / "state")
+    assert second.go()
+    assert second.seen == list(range(7, 12))
+    assert same(second.weights, finished.weights)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

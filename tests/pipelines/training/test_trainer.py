@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from anygpt.config import StackConfig, save_config
-from anygpt.errors import CheckpointError, ConfigError, RequestError, TrainingError
+from anygpt.errors import CheckpointError, ConfigError, TrainingError
 from anygpt.world.images import render_image
 from anygpt.world.scenes import Scene
 from pipelines.assistant import AnyGPT
@@ -202,8 +203,34 @@ def test_train_refuses_media_that_the_stack_does_not_take(run_config, random_con
     line = json.dumps({"conversation": [asked, {"role": "assistant", "content": "A star."}]})
     (tmp_path / "data.jsonl").write_text(line, encoding="utf-8")
     config = dataclasses.replace(run_config, stack=str(tmp_path / "deaf.yaml"), data=str(tmp_path / "data.jsonl"))
-    with pytest.raises(RequestError, match="image given, but this stack only takes in: text"):
+    with pytest.raises(
+        ConfigError, match=r"data\.jsonl, line 1: conversation: image given, but this stack only takes in"
+    ):
         train(config, tmp_path / "out")
+
+
+def test_train_names_the_line_that_is_longer_than_the_context_and_keeps_the_steps_before_it(run_config, tmp_path):
+    said, reply = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+    lines = [[said, reply]] * 7 + [[{**said, "content": "word " * 5000}, reply]]
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(json.dumps({"conversation": turns}) for turns in lines), encoding="utf-8")
+    config = dataclasses.replace(
+        run_config, data=str(data), batch_size=1, loop=dataclasses.replace(run_config.loop, steps=8, log_every=1)
+    )
+    logged: list[dict[str, float]] = []
+    with pytest.raises(ConfigError, match=r"data\.jsonl, line 8: conversation: \d+ tokens given, the context holds"):
+        train(config, tmp_path / "out", logged.append)
+    with safe_open(tmp_path / "out" / "training_state" / "state.safetensors", framework="pt") as state:
+        assert state.metadata()["step"] == str(len(logged))
+
+
+def test_train_refuses_a_folder_that_another_run_is_writing_to(run_config, tmp_path):
+    def start_another(values: dict[str, float]) -> None:
+        with pytest.raises(TrainingError, match="another run is writing there; let it end, or give another folder"):
+            train(dataclasses.replace(run_config, batch_size=3), tmp_path / "out")
+
+    assert train(run_config, tmp_path / "out", start_another) is not None
+    assert load_training_config(str(tmp_path / "out" / "training.yaml")).batch_size == run_config.batch_size
 
 
 def test_trainable_table_counts_every_part(random_config):
