@@ -311,16 +311,21 @@ def read_values(
         raise ConfigError(f"config: {path}: {one_line(error)}") from error
 
 
-def _load_extended(path: Path, depth: int = 0) -> Any:
-    """A YAML file's values, laid over those of the file that it extends."""
+def _load_extended(path: Path, extending: tuple[Path, ...] = ()) -> Any:
+    """A YAML file's values, laid over those of the file that it extends; `extending` are the files before it."""
     from omegaconf import OmegaConf
 
     values: Any = OmegaConf.load(path)
     if not OmegaConf.is_dict(values) or "extends" not in values:
         return values
-    if depth == MAX_EXTENSIONS:
-        raise ConfigError(f"config: {path}: extends goes deeper than {MAX_EXTENSIONS} files, expected no circle")
-    base = _load_extended(find_config(str(values.pop("extends"))), depth + 1)
+    files = (*extending, path)
+    base_file = find_config(str(values.pop("extends")))
+    if any(base_file.resolve() == file.resolve() for file in files):
+        circle = " extends ".join(map(str, (*files, base_file)))
+        raise ConfigError(f"config: {circle}; expected no circle, leave out one of them")
+    if len(files) > MAX_EXTENSIONS:
+        raise ConfigError(f"config: {files[0]}: extends goes deeper than {MAX_EXTENSIONS} files; write some as one")
+    base = _load_extended(base_file, files)
     if not OmegaConf.is_dict(base):
         return values
     before, after = (OmegaConf.to_container(part, resolve=False) for part in (base, values))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _WHO = "video encoder 'sampled_frames'"
 _FRAME_MASK = "frame_mask"
+MAX_FRAMES = 1024
 # The slowest wave of the time embedding in frames: short enough for the few frames of a clip to differ in most of D.
 _LONGEST_WAVE = 100.0
 
@@ -101,8 +102,8 @@ class SampledFramesEncoder(Encoder):
         time_embedding_scale: float = 0.25
 
         def __post_init__(self) -> None:
-            if self.frames < 1:
-                raise ConfigError(f"frames: {self.frames} given, expected at least 1")
+            if not 1 <= self.frames <= MAX_FRAMES:
+                raise ConfigError(f"frames: {self.frames} given, expected 1 to {MAX_FRAMES}")
             if not 0 < self.time_embedding_scale < float("inf"):
                 raise ConfigError(
                     f"time_embedding_scale: {self.time_embedding_scale} given, expected a number above 0; "

@@ -30,6 +30,8 @@ _WHO = "points encoder 'ulip2'"
 _PARALLEL = "module."  # put before every key by the training script's DistributedDataParallel
 _PROJECTION = "pc_projection"
 _OWN_PARTS = ("point_encoder.", _PROJECTION)
+MAX_POINTS = 10_000_000
+MAX_SEED = 2**32 - 1
 _CLOUDS_AT_ONCE = 4  # bounds the memory: a cloud needs some 150 MB at the released size
 
 
@@ -65,9 +67,9 @@ class Ulip2Encoder(Encoder):
         seed: int = 0
 
         def __post_init__(self) -> None:
-            for name, least in (("num_points", 1), ("seed", 0)):
-                if getattr(self, name) < least:
-                    raise ConfigError(f"{_WHO}: {name}={getattr(self, name)}, expected at least {least}")
+            for name, least, most in (("num_points", 1, MAX_POINTS), ("seed", 0, MAX_SEED)):
+                if not least <= getattr(self, name) <= most:
+                    raise ConfigError(f"{_WHO}: {name}={getattr(self, name)}, expected {least} to {most}")
 
     def __init__(self, config: Config, *, model: Ulip2Model) -> None:
         super().__init__()

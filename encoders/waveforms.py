@@ -24,6 +24,7 @@ from anygpt.tensors import Features
 RATES_HZ = (1_000, 768_000)
 # Waveforms or windows that one forward pass takes, however many a batch of long clips has.
 AT_ONCE = 8
+MAX_DURATION_S = 86_400
 
 
 def check_audio(media: Sequence[Any], who: str) -> None:
@@ -92,14 +93,16 @@ def groups_of_equal_length(lengths: Sequence[int]) -> Iterator[tuple[int, list[i
 
 
 def check_durations(who: str, **seconds: float | None) -> None:
-    """Refuse durations that are not above 0.
+    """Refuse durations that are not above 0, or more than a day.
 
     Raises:
         ConfigError: naming the option.
     """
     for name, value in seconds.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"{name}: {value} given, expected seconds above 0, for {who}")
+        if value is not None and not 0 < value <= MAX_DURATION_S:
+            raise ConfigError(
+                f"{name}: {value} given, expected seconds above 0 and at most {MAX_DURATION_S}, for {who}"
+            )
 
 
 def check_pool(who: str, pool: int) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import threading
 import traceback
 from enum import Enum
@@ -375,8 +376,13 @@ def check_folder(folder: Path) -> None:
     existing = next((path for path in (folder, *folder.absolute().parents) if os.path.exists(path)), Path("/"))
     if not existing.is_dir():
         raise RequestError(f"--out: '{folder}' given, but '{existing}' is a file; give a folder")
-    if not os.access(existing, os.W_OK):
-        raise RequestError(f"--out: '{folder}' given, but '{existing}' cannot be written; give another folder")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".anygpt-", dir=existing):
+            pass
+    except OSError as error:
+        raise RequestError(
+            f"--out: '{folder}' given, but '{existing}' cannot be written ({error.strerror}); give another folder"
+        ) from error
     try:
         folder.stat()
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -68,9 +69,7 @@ def print_reply(
             elif isinstance(event, MediaProgress):
                 progress.show(f"medium {event.index + 1}: step {event.step} of {event.steps}")
             elif isinstance(event, MediaReady):
-                path = out_dir / f"reply-{first_number + event.index}{KINDS[event.modality].suffix}"
-                _save(event, path)
-                paths[event.index] = path
+                paths[event.index] = _save(event, out_dir, first_number + event.index)
     finally:
         progress.clear()
         if has_open_line:
@@ -82,12 +81,32 @@ def print_reply(
     return reply, ordered
 
 
-def _save(event: MediaReady, path: Path) -> None:
+def _save(event: MediaReady, out_dir: Path, number: int) -> Path:
+    """Save a medium as `reply-<number>`, or under the next number that no other program has taken meanwhile."""
+    kind = KINDS[event.modality]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        path = _claimed(out_dir, number, kind.suffix)
     except OSError as error:
-        raise RequestError(f"--out: '{path.parent}' cannot be made ({error.strerror}); give another folder") from error
-    KINDS[event.modality].save(event.medium, path)
+        raise RequestError(f"--out: '{out_dir}' cannot be written ({error.strerror}); give another folder") from error
+    try:
+        kind.save(event.medium, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _claimed(out_dir: Path, number: int, suffix: str) -> Path:
+    """A new, empty file."""
+    for own in itertools.count(number):
+        path = out_dir / f"reply-{own}{suffix}"
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("numbers do not end")
 
 
 def first_number(out_dir: Path) -> int:

@@ -244,6 +244,11 @@ def _read_text_ply(data: bytes, name: str, limits: PointLimits) -> PointCloud:
     head = data[:_HEAD_BYTES].partition(b"end_header")[0]
     kinds = {field: kind for kind, field in re.findall(rb"property (\S+) (\S+)", head)}
     wanted = [b"x", b"y", b"z", *(colour for colour in (b"red", b"green", b"blue") if b"red" in kinds)]
+    missing = [field.decode() for field in wanted if field not in kinds]
+    if missing:
+        raise MediaError(
+            f"{name}: vertices without {', '.join(missing)} given, expected x y z, or x y z red green blue"
+        )
     columns = [list(kinds).index(field) for field in wanted]
     file = io.BytesIO(data)
     file.seek(len(head))

@@ -28,5 +28,5 @@ def check_output_std(who: str, output_std: float | None) -> None:
     Raises:
         ConfigError: naming the option.
     """
-    if output_std is not None and output_std <= 0:
+    if output_std is not None and not 0 < output_std < float("inf"):
         raise ConfigError(f"{who}: output_std={output_std}, expected a positive number or null; set output_std=0.02")

@@ -390,8 +390,17 @@ def test_a_config_extends_another_and_another_part_takes_the_whole_section(tmp_p
 def test_a_config_that_extends_itself_or_nothing_is_refused(tmp_path):
     file = tmp_path / "circle.yaml"
     file.write_text(f"extends: {file}\n", "utf-8")
-    with pytest.raises(ConfigError, match="extends goes deeper than 8 files"):
+    with pytest.raises(ConfigError, match=r"circle\.yaml extends .*circle\.yaml; expected no circle"):
         read_values(file)
+    other = tmp_path / "other.yaml"
+    other.write_text(f"extends: {file}\n", "utf-8")
+    file.write_text(f"extends: {other}\n", "utf-8")
+    with pytest.raises(ConfigError, match=r"circle\.yaml extends .*other\.yaml extends .*circle\.yaml; expected no"):
+        read_values(file)
+    for depth in range(10):
+        (tmp_path / f"{depth}.yaml").write_text(f"extends: {tmp_path / str(depth + 1)}.yaml\n", "utf-8")
+    with pytest.raises(ConfigError, match=r"0\.yaml: extends goes deeper than 8 files; write some as one"):
+        read_values(tmp_path / "0.yaml")
     file.write_text("extends: nothing-of-the-kind\n", "utf-8")
     with pytest.raises(ConfigError, match="nothing-of-the-kind"):
         read_values(file)

@@ -139,7 +139,7 @@ CLIP = {"name": "clip", "pretrained": "somebody/clip"}
     ("options", "message"),
     [
         ({}, r"^encoders\.video\.frame_encoder: a value is missing; set it"),
-        ({"frame_encoder": CLIP, "frames": 0}, r"^encoders\.video\.frames: 0 given, expected at least 1"),
+        ({"frame_encoder": CLIP, "frames": 0}, r"^encoders\.video\.frames: 0 given, expected 1 to 1024"),
         (
             {"frame_encoder": {**CLIP, "layer": 1}},
             r"^encoders\.video\.frame_encoder\.layer: no such key; expected one of .*hidden_layer",
@@ -152,6 +152,7 @@ CLIP = {"name": "clip", "pretrained": "somebody/clip"}
             {"frame_encoder": {"name": "eye"}},
             r"^encoders\.video\.frame_encoder\.name: no encoder is called 'eye'; there are: ",
         ),
+        ({"frame_encoder": CLIP, "frames": 100_000}, r"^encoders\.video\.frames: 100000 given, expected 1 to 1024"),
         (
             {"frame_encoder": CLIP, "time_embedding_scale": 0},
             r"^encoders\.video\.time_embedding_scale: 0\.0 given, .* set time_embedding=false to go without",

@@ -100,8 +100,10 @@ class TestColours(EncoderContract):
             ConfigError, match=r"num_points=3, but .* 4 points into a group; set num_points to at least"
         ):
             Ulip2Encoder.from_config(config)
-        with pytest.raises(ConfigError, match="seed=-1, expected at least 0"):
+        with pytest.raises(ConfigError, match="seed=-1, expected 0 to 4294967295"):
             replace(config, seed=-1)
+        with pytest.raises(ConfigError, match="num_points=1000000000000, expected 1 to 10000000"):
+            replace(config, num_points=10**12)
 
     @pytest.mark.parametrize(
         ("changes", "pattern"),

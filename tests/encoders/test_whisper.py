@@ -357,6 +357,7 @@ def test_the_registry_knows_the_encoder() -> None:
     [
         ({"pool": 0}, "pool: 0 given, expected at least 1 frame a token"),
         ({"max_duration_s": 0.0}, "max_duration_s: 0.0 given, expected seconds above 0"),
+        ({"max_duration_s": 1e300}, r"max_duration_s: 1e\+300 given, expected seconds above 0 and at most 86400"),
         ({"window_s": -1.0}, "window_s: -1.0 given, expected seconds above 0"),
     ],
 )

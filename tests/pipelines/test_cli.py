@@ -18,7 +18,7 @@ from PIL import Image
 
 from anygpt.world.images import render_image
 from anygpt.world.scenes import Scene
-from pipelines import cli
+from pipelines import cli, terminal
 from pipelines.assistant import AnyGPT
 from pipelines.terminal import COMMANDS as CHAT_COMMANDS
 
@@ -155,6 +155,7 @@ GENERATE = [
     (["x", "--out", "file"], "--out: 'file' given, but 'file' is a file; give a folder"),
     (["x", "--out", "file/below"], "but"),
     (["x", "--out", "z" * 300], "which is no path"),
+    (["x", "--out", "/proc/replies"], "but '/proc' cannot be written"),
     (["x", "--config", "nonsense"], "config: no config is called 'nonsense'; there are: "),
     (["x", "--config", "missing.yaml"], "config: no file 'missing.yaml'; give a YAML file or one of: "),
     (["x", "--config", "c" * 5000], "config: no config is called"),
@@ -338,7 +339,7 @@ def test_generate_prints_text_and_pictures(run, loaded, first_word_is_a_picture)
     assert Path(path).is_file()
 
 
-def test_generate_keeps_earlier_replies(run, folder, loaded):
+def test_generate_keeps_earlier_replies(run, folder, loaded, monkeypatch):
     draw = ("generate", "Hello", "--modalities", "image", "--steps", "1")
     assert run(*draw).out == "replies/reply-1.png\n"
     before = (folder / "replies" / "reply-1.png").read_bytes()
@@ -347,16 +348,21 @@ def test_generate_keeps_earlier_replies(run, folder, loaded):
     (folder / "replies" / "reply-99 (copy).png").touch()
     assert run(*draw, "--seed", "1").out == "replies/reply-9999999999.png\n"
     assert run(*draw, "--seed", "2").out == "replies/reply-10000000000.png\n"
+    monkeypatch.setattr(terminal, "first_number", lambda folder: 1)  # as if others had written meanwhile
+    assert run(*draw).out == "replies/reply-3.png\n"
     assert (folder / "replies" / "reply-1.png").read_bytes() == before
 
 
-def test_generate_says_in_a_line_of_its_own_that_media_cannot_be_saved(run, loaded, first_word_is_a_picture):
+def test_generate_says_in_a_line_of_its_own_that_media_cannot_be_saved(
+    run, loaded, first_word_is_a_picture, monkeypatch
+):
+    monkeypatch.setattr(cli, "check_folder", lambda folder: None)  # the folder was lost meanwhile
     ended = run("generate", "Hello", "--steps", "1", "--out", "/proc/none")
     assert ended.code == 2
     assert ended.out.endswith("\n")
     assert (
         ended.err
-        == "anygpt: error: --out: '/proc/none' cannot be made (No such file or directory); give another folder\n"
+        == "anygpt: error: --out: '/proc/none' cannot be written (No such file or directory); give another folder\n"
     )
 
 

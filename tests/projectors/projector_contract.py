@@ -152,11 +152,10 @@ class InputProjectorContract(_ProjectorContract):
         assert not any(name.startswith("scale") for name, _ in projector.named_parameters())
         assert self.run(projector)[0].std() > 0.1
 
-    def test_output_std_below_zero_is_refused(self) -> None:
-        with pytest.raises(
-            ConfigError, match=r"output_std=-1, expected a positive number or null; set output_std=0.02"
-        ):
-            replace(self.config, output_std=-1)
+    @pytest.mark.parametrize("output_std", [-1.0, 0.0, float("nan"), float("inf")])
+    def test_output_std_that_is_not_above_zero_is_refused(self, output_std: float) -> None:
+        with pytest.raises(ConfigError, match=rf"output_std={output_std}, expected a positive number or null; set"):
+            replace(self.config, output_std=output_std)
 
     def test_features_that_do_not_fit_are_refused(self) -> None:
         projector = self.build()

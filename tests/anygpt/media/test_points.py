@@ -182,6 +182,14 @@ def test_load_points_takes_a_mesh_without_area_as_a_cloud() -> None:
     assert load_points(mesh_file(line, "ply")).xyz[:, 0].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize(("fields", "missing"), [("x y", "z"), ("y", "x, z"), ("x y z red", "green, blue")])
+def test_load_points_refuses_a_ply_in_text_that_lacks_a_column(fields: str, missing: str) -> None:
+    properties = "".join(f"property float {field}\n" for field in fields.split())
+    data = f"ply\nformat ascii 1.0\nelement vertex 1\n{properties}end_header\n1 2 3 4\n".encode()
+    with pytest.raises(MediaError, match=f"vertices without {missing} given, expected x y z, or x y z red green"):
+        load_points(data)
+
+
 @pytest.mark.parametrize("colour_kind", ["uchar", "float", None])
 def test_load_points_takes_a_ply_in_text_of_points_alone(colour_kind: str | None) -> None:
     fields = ["float x", "float nx", "double z", "float y"]
