@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from anygpt.registry import Registry
 CONFIGS_DIR = Path(__file__).parent.parent / "configs"
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 MAX_EXTENSIONS = 8
+MAX_WHOLE = 2**53
 _RESOLVER = re.compile(r"\$\{[^{}]*:")
 Schema = TypeVar("Schema")
 
@@ -372,6 +374,7 @@ def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") ->
 
     from anygpt.config_errors import refused, unfit
 
+    _refuse_huge(values, where)
     merged: Any = None
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
@@ -380,6 +383,16 @@ def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") ->
         raise refused(merged, error, where) from error
     except (OmegaConfBaseException, TypeError) as error:
         raise unfit(schema, values, error, where) from error
+
+
+def _refuse_huge(values: Any, where: str) -> None:
+    """No setting is a whole number beyond what a float holds exactly; libraries fail at them in their own words."""
+    items = values.items() if isinstance(values, Mapping) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in items:
+        path = f"{where}.{key}" if where else str(key)
+        if isinstance(value, int) and abs(value) > MAX_WHOLE:
+            raise ConfigError(f"{path}: a number of {len(str(abs(value)))} digits given, expected at most {MAX_WHOLE}")
+        _refuse_huge(value, path)
 
 
 def resolve_component(registry: Registry, values: Mapping[str, Any] | None, where: str) -> tuple[Any, Any]:
@@ -437,9 +450,18 @@ def _by_stage(placement: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_config(config: Any, path: Path) -> None:
-    """Write a dataclass config as YAML; what was there stays whole until all is written."""
+    """Write a dataclass config as YAML; what was there stays whole until all is written.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
     from omegaconf import OmegaConf
 
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))), encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))), encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}); make room or give another folder") from error

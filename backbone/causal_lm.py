@@ -28,6 +28,8 @@ from backbone.prompt import Prompt, PromptBuilder
 from backbone.signal_tokens import SignalTokens
 from backbone.steps import StepEvent
 
+MAX_RANK = 65_536
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -49,8 +51,8 @@ class LoraOptions:
     fold: bool = True
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"rank: {self.rank} given, expected at least 1; set backbone.lora=null for none")
+        if not 1 <= self.rank <= MAX_RANK:
+            raise ConfigError(f"rank: {self.rank} given, expected 1 to {MAX_RANK}; set backbone.lora=null for none")
         if self.alpha < 1:
             raise ConfigError(f"alpha: {self.alpha} given, expected at least 1")
         if not 0 <= self.dropout < 1:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from anygpt.errors import ConfigError
 from anygpt.requests import OUTPUT_MODALITIES
 
+MAX_GROUP_SIZE = 4096
+
 
 @dataclass(frozen=True)
 class SignalGroup:
@@ -54,8 +56,8 @@ class SignalTokens(nn.Module):
                 raise ConfigError(
                     f"signal_tokens: modality '{modality}' given, expected one of {', '.join(OUTPUT_MODALITIES[1:])}"
                 )
-            if size < 1:
-                raise ConfigError(f"signal_tokens.{modality}: {size} given, expected at least 1")
+            if not 1 <= size <= MAX_GROUP_SIZE:
+                raise ConfigError(f"signal_tokens.{modality}: {size} given, expected 1 to {MAX_GROUP_SIZE}")
             groups.append(SignalGroup(modality, next_id, size))
             next_id += size
         self.groups = tuple(groups)

@@ -16,11 +16,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from anygpt.config import StackConfig, save_config
 from anygpt.errors import CheckpointError
+from anygpt.media.sources import one_line
 from anygpt.weights import locate
 from backbone.adapters import load_strictly, read_tensors, saved_tensors
 from pipelines.backbone_stage import BackboneStage
@@ -51,9 +53,10 @@ def save_bundle(stage: BackboneStage, config: StackConfig, folder: Path) -> None
                 item.replace(folder / item.name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = one_line(getattr(error, "strerror", None) or str(error))
         raise CheckpointError(
-            f"adapter bundle: '{folder}' cannot be written ({error.strerror or error}); give another folder"
+            f"adapter bundle: '{folder}' cannot be written ({reason}); give another folder"
         ) from error
 
 

@@ -373,9 +373,14 @@ def check_folder(folder: Path) -> None:
     Raises:
         RequestError: if the path is a file, impossible or not writable.
     """
-    existing = next((path for path in (folder, *folder.absolute().parents) if os.path.exists(path)), Path("/"))
+    try:
+        parents = folder.absolute().parents
+    except OSError as error:
+        raise RequestError(f"--out: '{folder}' given, but the working directory is gone; change to another") from error
+    existing = next((path for path in (folder, *parents) if os.path.lexists(path)), Path("/"))
     if not existing.is_dir():
-        raise RequestError(f"--out: '{folder}' given, but '{existing}' is a file; give a folder")
+        kind = "a link to nothing" if existing.is_symlink() else "a file"
+        raise RequestError(f"--out: '{folder}' given, but '{existing}' is {kind}; give a folder")
     try:
         with tempfile.TemporaryDirectory(prefix=".anygpt-", dir=existing):
             pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anygpt.config import StackConfig, resolve_component
 from anygpt.requests import RequestOptions
+from anygpt.weights.quiet import quiet_libraries
 from generators import GENERATORS
 from generators.limits import LIMITS, check_limits
 
@@ -18,10 +19,11 @@ def check_option_limits(config: StackConfig, options: RequestOptions) -> None:
     asked = {name: value for name in LIMITS if (value := getattr(options, name)) is not None}
     if not asked:
         return
-    settings = {
-        modality: resolve_component(GENERATORS, section, f"generators.{modality}")[1]
-        for modality, section in config.generators.items()
-    }
+    with quiet_libraries():
+        settings = {
+            modality: resolve_component(GENERATORS, section, f"generators.{modality}")[1]
+            for modality, section in config.generators.items()
+        }
     for name, value in asked.items():
         limits = {m: most for m, held in settings.items() if (most := getattr(held, LIMITS[name], None)) is not None}
         if limits:

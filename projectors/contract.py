@@ -15,6 +15,9 @@ from torch.nn import functional
 from anygpt.errors import ConfigError
 from anygpt.tensors import Conditioning, ConditioningSpec, Features
 
+MAX_SIZE = 2**24
+MAX_LAYERS = 1024
+
 
 class InputProjector(nn.Module, ABC):
     """Feature tokens → LLM prompt embeddings.
@@ -146,14 +149,15 @@ class OutputProjector(nn.Module, ABC):
 
 
 def check_sizes(who: str, **sizes: int | None) -> None:
-    """Refuse options below 1; None means "not set" and passes.
+    """Refuse options below 1 or beyond `MAX_SIZE`, layers beyond `MAX_LAYERS`; None means "not set" and passes.
 
     Raises:
         ConfigError: naming the first such option.
     """
     for option, size in sizes.items():
-        if size is not None and size < 1:
-            raise ConfigError(f"{who}: {option}={size}, expected at least 1; set {option} to a positive number")
+        most = MAX_LAYERS if option.endswith("layers") else MAX_SIZE
+        if size is not None and not 1 <= size <= most:
+            raise ConfigError(f"{who}: {option}={size}, expected 1 to {most}; set {option} in between")
 
 
 def check_attention(who: str, *, dim: int, heads: int, dropout: float) -> None:

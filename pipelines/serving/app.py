@@ -75,6 +75,7 @@ class Service:
         self.media_bytes = 0
         self.decoding = asyncio.Semaphore(DECODING_AT_ONCE)
         self.under_way: set[threading.Event] = set()  # what cancels each request
+        self.bodies: set[asyncio.Future[bytes]] = set()  # those on their way
         self.stopping = False
 
     def stop(self) -> None:
@@ -82,6 +83,8 @@ class Service:
         self.stopping = True
         for cancel in self.under_way:
             cancel.set()
+        for body in self.bodies:
+            body.cancel()
 
     async def live(self) -> Response:
         """The process answers."""
@@ -160,7 +163,7 @@ class Service:
         async with self.decoding:
             with _Refusals():
                 request = await asyncio.to_thread(chat_request, body, self.config)
-            place.hold(media_bytes(request))
+            place.hold([request])
         if body.stream:
             usage = bool(body.stream_options and body.stream_options.include_usage)
             events = await _started(self.pipeline.run([request]))
@@ -175,6 +178,7 @@ class Service:
     async def _images(self, http: Request, body: ImagesBody, place: _Place) -> Response:
         with _Refusals():
             requests = image_requests(body, self.config)
+        place.hold(requests)
         replies = [ChatReply(self.config.name) for _ in requests]
         await self._collect(http, requests, replies)
         for cause in (cause for reply in replies for cause in reply.causes):
@@ -184,7 +188,7 @@ class Service:
 
     async def _collect(self, http: Request, requests: Sequence[PipelineRequest], replies: Sequence[ChatReply]) -> None:
         """Run requests to their end; a client that goes away cancels them."""
-        with self._under_way(http, requests):
+        with self._watched(http, requests):
             async with aclosing(self.pipeline.run(requests)) as events:
                 async for event in events:
                     self._take(event, replies[event.request])
@@ -199,7 +203,7 @@ class Service:
     ) -> AsyncIterator[bytes]:
         yield _sse(reply.chunk({"role": "assistant", "content": ""}))
         try:
-            with self._under_way(http, [request]):
+            with self._watched(http, [request]):
                 async with aclosing(events):
                     async for event in events:
                         delta = self._take(event, reply)
@@ -214,19 +218,17 @@ class Service:
         yield b"data: [DONE]\n\n"
 
     @contextmanager
-    def _under_way(self, http: Request, requests: Sequence[PipelineRequest]) -> Iterator[None]:
-        """Cancel the requests when their client goes away, or the service stops.
+    def _watched(self, http: Request, requests: Sequence[PipelineRequest]) -> Iterator[None]:
+        """Cancel the requests when their client goes away.
 
         Raises:
             ServiceError: 503 at the end, if the service stopped in their midst.
         """
         cancels = {request.cancel for request in requests}
         watching = asyncio.create_task(_cancel_when_gone(http, cancels))
-        self.under_way |= cancels
         try:
             yield
         finally:
-            self.under_way -= cancels
             watching.cancel()
         if self.stopping and any(cancel.is_set() for cancel in cancels):
             raise _stopping()
@@ -247,14 +249,21 @@ class Service:
         if self.receiving >= RECEIVING_PER_PLACE * service.max_requests:
             raise ServiceError(429, "too many requests are being received; try again later", code="overloaded")
         self.receiving += 1
+        reading = asyncio.ensure_future(_read(http, service.max_body_bytes))
+        self.bodies.add(reading)
         try:
-            data = await asyncio.wait_for(_read(http, service.max_body_bytes), service.body_timeout_s)
+            data = await asyncio.wait_for(reading, service.body_timeout_s)
         except asyncio.TimeoutError as error:
             message = f"body: not here within {service.body_timeout_s:g} seconds; send it again"
             raise ServiceError(408, message) from error
         except ClientDisconnect as error:
             raise ServiceError(400, "body: the client went away before its end") from error
+        except asyncio.CancelledError:
+            if self.stopping:
+                raise _stopping() from None
+            raise
         finally:
+            self.bodies.discard(reading)
             self.receiving -= 1
         return await asyncio.to_thread(parse_body, schema, data, service.max_json_values)
 
@@ -279,15 +288,19 @@ class _Place:
             raise ServiceError(429, message, code="overloaded")
         self.service, self.route, self.entered = service, route, time.perf_counter()
         self.media_bytes = 0
+        self.cancels: set[threading.Event] = set()
         service.answering += 1
         service.metrics.in_flight.inc()
 
-    def hold(self, num_bytes: int) -> None:
-        """Take note of the decoded media that the request keeps in memory until it leaves.
+    def hold(self, requests: Sequence[PipelineRequest]) -> None:
+        """Take note of what to cancel when the service stops, and of the decoded media kept in memory until then.
 
         Raises:
-            ServiceError: 429 if all requests together would hold too many.
+            ServiceError: 503 if it is stopping, 429 if all requests together would hold too many bytes.
         """
+        if self.service.stopping:
+            raise _stopping()
+        num_bytes = sum(map(media_bytes, requests))
         limit = self.service.config.service.max_media_bytes_in_flight
         if self.service.media_bytes + num_bytes > limit:
             raise ServiceError(
@@ -295,10 +308,13 @@ class _Place:
             )
         self.media_bytes = num_bytes
         self.service.media_bytes += num_bytes
+        self.cancels = {request.cancel for request in requests}
+        self.service.under_way |= self.cancels
 
     def leave(self, status: int) -> None:
         """Make room, and count the request."""
         self.service.media_bytes -= self.media_bytes
+        self.service.under_way -= self.cancels
         self.service.answering -= 1
         self.service.metrics.in_flight.dec()
         self.service.metrics.requests.labels(self.route, status).inc()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Callable
+from types import FrameType
 
 from anygpt.errors import MissingExtraError, RequestError
 from pipelines.assistant import AnyGPT
@@ -26,12 +28,18 @@ MAX_HEADER_BYTES = 64 * 1024
 
 
 class Protocol(H11Protocol):
-    """HTTP that closes a connection whose first request does not arrive within `HEADERS_S` seconds."""
+    """HTTP that closes a connection on which no request arrives within `HEADERS_S` seconds, also after an answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
         super().connection_made(transport)
         self._headers_due = self.loop.call_later(HEADERS_S, self._close_if_silent)
+
+    def on_response_complete(self) -> None:
+        """Start it again."""
+        self._headers_due.cancel()
+        self._headers_due = self.loop.call_later(HEADERS_S, self._close_if_silent)
+        super().on_response_complete()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Stop it."""
@@ -39,24 +47,41 @@ class Protocol(H11Protocol):
         super().connection_lost(error)
 
     def _close_if_silent(self) -> None:
-        if self.cycle is None:
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
 
 
 class Server(uvicorn.Server):
-    """Stops in two steps: requests under way get `GRACE_S` seconds to end, the rest are cancelled and told so."""
+    """Stops in two steps: requests under way get `GRACE_S` seconds to end, the rest are cancelled and told so.
+
+    A second signal cancels them at once, a third ends all without a word.
+    """
 
     def __init__(self, config: uvicorn.Config, cancel_all: Callable[[], None]) -> None:
         super().__init__(config)
         self.cancel_all = cancel_all
+        self.hurried = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See `uvicorn.Server`."""
+        if self.should_exit and not self.hurried:
+            self.hurried = True
+        else:
+            super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server`."""
-        late = asyncio.get_running_loop().call_later(GRACE_S, self.cancel_all)
+        late = asyncio.create_task(self._cancel_late())
         try:
             await super().shutdown(sockets)
         finally:
             late.cancel()
+
+    async def _cancel_late(self) -> None:
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline and not self.hurried:
+            await asyncio.sleep(0.1)
+        self.cancel_all()
 
 
 def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None) -> Server:

@@ -28,6 +28,7 @@ from anygpt.media.sources import one_line
 
 STATE_FILE = "state.safetensors"
 MAX_SEED = 2**32 - 1
+MAX_RATE = 1e6
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -53,10 +54,10 @@ class LoopOptions:
                 raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name}: {value} given, expected a finite number of more than 0")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ConfigError(f"weight_decay: {self.weight_decay} given, expected a finite number of at least 0")
+            if not 0 < value <= MAX_RATE:
+                raise ConfigError(f"{name}: {value} given, expected a number above 0 and at most {MAX_RATE:g}")
+        if not 0 <= self.weight_decay <= MAX_RATE:
+            raise ConfigError(f"weight_decay: {self.weight_decay} given, expected 0 to {MAX_RATE:g}")
         if self.warmup_steps < 0:
             raise ConfigError(f"warmup_steps: {self.warmup_steps} given, expected at least 0")
         if not 0 <= self.seed <= MAX_SEED:

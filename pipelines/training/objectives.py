@@ -9,7 +9,6 @@ Source: NExT-GPT (arXiv 2309.05519), sections 4 and 5.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,7 @@ from generators.contract import Generator
 from pipelines.backbone_stage import BackboneStage
 from pipelines.training.samples import Sample, Target
 
+MAX_WEIGHT = 1e6
 ENCODED_AT_ONCE = 64  # media in one pass of an encoder
 
 
@@ -69,8 +69,8 @@ class LossWeights:
     def __post_init__(self) -> None:
         for name in ("embedding", "denoising"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{name}: {value} given, expected a finite number of at least 0")
+            if not 0 <= value <= MAX_WEIGHT:
+                raise ConfigError(f"{name}: {value} given, expected 0 to {MAX_WEIGHT:g}")
 
 
 def training_losses(

@@ -183,7 +183,7 @@ class JsonLinesSource:
                 self._check_turn(_of_type(turn, dict, "message"))
             if not turns or turns[-1]["role"] != "assistant":
                 raise ValueError("the last message is not the assistant's")
-            if turns[0]["role"] == "assistant":
+            if next(turn["role"] for turn in turns if turn["role"] != "system") != "user":
                 raise ValueError("the first message is the assistant's, expected the user's")
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"data: {self.path}, line {number}: {error}") from error
@@ -192,7 +192,7 @@ class JsonLinesSource:
     def _check_turn(self, turn: Mapping[str, Any]) -> None:
         role, content = _value(turn, "role"), _value(turn, "content")
         Message(role, [])
-        if role == "assistant" and not content:
+        if role == "assistant" and not _says_something(content):
             raise ValueError("a reply is empty")
         for part in _parts(content) if isinstance(content, str) else _of_type(content, list, "content"):
             kind = _of_type(_value(_of_type(part, dict, "part"), "type"), str, "type")
@@ -250,6 +250,14 @@ def _of_type(value: Any, wanted: type, name: str) -> Any:
         given, expected = type(value).__name__, wanted.__name__
         raise ValueError(f"{name} is a {given}, expected a {expected}")
     return value
+
+
+def _says_something(content: Any) -> bool:
+    """False for a reply of blanks alone; what is no message at all is refused elsewhere."""
+    if not isinstance(content, list):
+        return bool(content.strip() if isinstance(content, str) else content)
+    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return len(texts) < len(content) or any(not isinstance(text, str) or text.strip() for text in texts)
 
 
 def _parts(content: Any) -> list[Mapping[str, Any]]:

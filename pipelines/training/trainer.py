@@ -27,6 +27,7 @@ from pipelines.training.samples import JsonLinesSource, SampleSource, WorldSourc
 STATE_FOLDER = "training_state"
 CONFIG_FILE = "training.yaml"
 LOCK_FILE = "lock"
+MAX_BATCH_SIZE = 65_536
 
 
 @dataclass
@@ -61,8 +62,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ConfigError(f"objective: '{self.objective}' given, expected one of {', '.join(OBJECTIVES)}")
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size: {self.batch_size} given, expected at least 1")
+        if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise ConfigError(f"batch_size: {self.batch_size} given, expected 1 to {MAX_BATCH_SIZE}")
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def train(
             return training_losses(stack.backbone, stack.encoders, stack.generators, samples, config.loss)
 
     with only_run_in(out_dir):
+        check_same_run(config, out_dir)  # again, since another may have run meanwhile
         save_config(config, out_dir / CONFIG_FILE)
         finished = Loop(parameters, config.loop, out_dir / STATE_FOLDER).run(losses_at, on_log)
         for parameter in parameters.values():
@@ -137,12 +139,16 @@ def only_run_in(out_dir: Path) -> Iterator[None]:
     Raises:
         TrainingError: if another run is writing there.
     """
-    (out_dir / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out_dir / STATE_FOLDER / LOCK_FILE, blocking=False)
     try:
-        with FileLock(out_dir / STATE_FOLDER / LOCK_FILE, blocking=False):
-            yield
+        (out_dir / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout as error:
         raise TrainingError(f"{out_dir}: another run is writing there; let it end, or give another folder") from error
+    except OSError as error:
+        raise TrainingError(f"{out_dir}: cannot be written ({error.strerror or error}); give another folder") from error
+    with lock:
+        yield
 
 
 def in_float32(stack: StackConfig) -> StackConfig:

@@ -160,7 +160,7 @@ def test_wrong_signal_tokens_are_refused(random_parts, sizes, message):
 
 
 def test_config_defaults_are_checked():
-    with pytest.raises(ConfigError, match="rank: 0 given, expected at least 1"):
+    with pytest.raises(ConfigError, match="rank: 0 given, expected 1 to 65536"):
         LoraOptions(rank=0)
 
 

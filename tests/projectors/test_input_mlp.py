@@ -42,5 +42,5 @@ def test_llava_weights_fit_the_plain_default() -> None:
 
 
 def test_a_width_of_zero_is_refused() -> None:
-    with pytest.raises(ConfigError, match="hidden_dim=0, expected at least 1; set hidden_dim to a positive number"):
+    with pytest.raises(ConfigError, match="hidden_dim=0, expected 1 to 16777216; set hidden_dim in between"):
         MlpInputProjector.Config(hidden_dim=0)

@@ -30,7 +30,7 @@ def test_the_registry_knows_the_projector() -> None:
 
 
 def test_a_rank_of_zero_is_refused() -> None:
-    with pytest.raises(ConfigError, match="rank=0, expected at least 1; set rank to a positive number"):
+    with pytest.raises(ConfigError, match="rank=0, expected 1 to 16777216; set rank in between"):
         MlpOutputProjector.Config(rank=0)
 
 

@@ -63,5 +63,5 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
 
 
 def test_no_layers_are_refused() -> None:
-    with pytest.raises(ConfigError, match="encoder_layers=0, expected at least 1; set encoder_layers to a positive"):
+    with pytest.raises(ConfigError, match="encoder_layers=0, expected 1 to 1024; set encoder_layers in between"):
         TransformerOutputProjector.Config(encoder_layers=0)

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from anygpt import AnyGPT
-from pipelines.serving.server import make_server
+from pipelines.serving.server import Server, make_server
 
 KEY = "a-key"
 WAIT_S = 120
@@ -25,6 +25,7 @@ class Running:
 
     model: AnyGPT
     url: str
+    server: Server
 
     @property
     def openai(self) -> openai.OpenAI:
@@ -46,7 +47,7 @@ def running(model: AnyGPT, api_key: str | None = KEY) -> Iterator[Running]:
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Running(model, f"http://127.0.0.1:{port}")
+        yield Running(model, f"http://127.0.0.1:{port}", server)
     finally:
         server.should_exit = True
         thread.join(WAIT_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from anygpt import AnyGPT
 from pipelines.serving import server
-from tests.pipelines.serving.conftest import WAIT_S, Running, running
+from tests.pipelines.serving.conftest import KEY, WAIT_S, Running, running
 
 LONG = {
     "model": "tiny",
@@ -70,6 +71,34 @@ def test_service_that_stops_tells_those_who_wait(model, monkeypatch):
     )
 
 
+def test_second_signal_stops_at_once(tiny):
+    answers: list[httpx.Response] = []
+    with running(tiny) as service:
+        asking = ask_until_stopped(service, LONG, answers)
+        wait_until_under_way(service, 1)
+        started = time.monotonic()
+        for _ in range(2):
+            service.server.handle_exit(signal.SIGINT, None)
+    asking.join()
+    assert time.monotonic() - started < server.GRACE_S
+    assert answers[0].status_code == 503
+    assert not service.server.force_exit
+
+
+def test_service_that_stops_tells_those_whose_body_is_on_its_way(tiny, monkeypatch):
+    monkeypatch.setattr(server, "GRACE_S", 0.3)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
+    with running(tiny) as service:
+        url = httpx.URL(service.url)
+        connection = socket.create_connection((url.host, url.port), timeout=WAIT_S)
+        connection.sendall(head + f"Authorization: Bearer {KEY}\r\n\r\n{{".encode())
+        time.sleep(0.2)
+    with connection:
+        answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"the service is stopping; try again" in answer
+
+
 def test_replies_under_way_may_end_within_the_grace(tiny):
     answers: list[httpx.Response] = []
     with running(tiny) as service:
@@ -88,5 +117,11 @@ def test_connection_without_a_request_is_closed(tiny, monkeypatch):
             with socket.create_connection((url.host, url.port), timeout=10) as connection:
                 connection.sendall(said)
                 assert connection.recv(1) == b""
+        with socket.create_connection((url.host, url.port), timeout=10) as connection:  # also after an answer
+            connection.sendall(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+            connection.sendall(b"GET /live HTTP/1.1\r\n")
+            assert connection.recv(10_000) in (b"", b'{"status":"live"}')
+            assert connection.recv(10_000) == b""
         with service.http as client:
             assert client.get("/live").status_code == 200  # others are not touched

@@ -276,6 +276,14 @@ MALFORMED = {
     "empty": (conversation(), "the last message is not the assistant's"),
     "no reply": (conversation(SAID), "the last message is not the assistant's"),
     "reply first": (conversation(DRAWN), "the first message is the assistant's, expected the user's"),
+    "reply of blanks": (
+        conversation(SAID, {"role": "assistant", "content": [{"type": "text", "text": " "}]}),
+        "a reply is empty",
+    ),
+    "no user": (
+        conversation({"role": "system", "content": "x"}, DRAWN),
+        "the first message is the assistant's, expected the user's",
+    ),
     "empty reply": (conversation(SAID, {"role": "assistant", "content": ""}), "a reply is empty"),
     "type is a list": (
         conversation({"role": "user", "content": [{"type": ["image"]}]}, DRAWN),

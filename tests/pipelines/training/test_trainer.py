@@ -224,6 +224,37 @@ def test_train_names_the_line_that_is_longer_than_the_context_and_keeps_the_step
         assert state.metadata()["step"] == str(len(logged))
 
 
+def test_train_refuses_what_another_run_left_while_it_was_loading(run_config, tmp_path, monkeypatch):
+    """Another run takes the folder, trains and ends after this one has looked and before it takes the folder."""
+    other = dataclasses.replace(run_config, batch_size=3)
+    check, checked = trainer.check_same_run, []
+
+    def check_and_let_another_run(config: TrainingConfig, folder: Path) -> None:
+        check(config, folder)
+        checked.append(config)
+        if checked == [other]:
+            train(run_config, folder)
+
+    monkeypatch.setattr(trainer, "check_same_run", check_and_let_another_run)
+    with pytest.raises(TrainingError, match="belongs to another run"):
+        train(other, tmp_path / "out")
+    assert load_training_config(str(tmp_path / "out" / "training.yaml")) == run_config
+
+
+@pytest.mark.parametrize("in_the_way", ["training_state", "training_state/lock", "training.yaml"])
+def test_train_says_in_one_line_what_is_in_the_way(run_config, tmp_path, in_the_way):
+    path = tmp_path / "out" / in_the_way
+    if in_the_way == "training_state":
+        path.parent.mkdir()
+        path.touch()
+    else:
+        path.mkdir(parents=True)
+    with pytest.raises((ConfigError, TrainingError), match="cannot be written") as caught:
+        train(run_config, tmp_path / "out")
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list(tmp_path.rglob("*.partial"))
+
+
 def test_train_refuses_a_folder_that_another_run_is_writing_to(run_config, tmp_path):
     def start_another(values: dict[str, float]) -> None:
         with pytest.raises(TrainingError, match="another run is writing there; let it end, or give another folder"):
@@ -272,13 +303,16 @@ def test_shipped_training_configs_load(objective):
     ("override", "message"),
     [
         ("objective=guess", "objective: 'guess' given, expected one of align-input, align-output, instruct"),
-        ("batch_size=0", "batch_size: 0 given, expected at least 1"),
+        ("batch_size=0", "batch_size: 0 given, expected 1 to 65536"),
+        ("batch_size=10000000000000000000", "batch_size: a number of 20 digits given, expected at most"),
+        ("loop.warmup_steps=1" + 400 * "0", "warmup_steps: a number of 401 digits given"),
+        ("loop.learning_rate=1e308", "loop.learning_rate: 1e+308 given, expected a number above 0 and at most 1e+06"),
         ("batch_size=many", "batch_size: Value 'many' of type 'str' could not be converted to Integer"),
         ("precision=int8", "precision"),
         ("loop.steps=0", "loop.steps: 0 given, expected at least 1"),
-        ("loop.learning_rate=nan", "loop.learning_rate: nan given, expected a finite number of more than 0"),
+        ("loop.learning_rate=nan", "loop.learning_rate: nan given, expected a number above 0"),
         ("loop.sleps=5", "loop.sleps: no such key; expected one of steps, learning_rate"),
-        ("loss.denoising=-1", "loss.denoising: -1.0 given, expected a finite number of at least 0"),
+        ("loss.denoising=-1", "loss.denoising: -1.0 given, expected 0 to 1e+06"),
         ("loss.embedding=.inf", "loss.embedding: inf given"),
         ("data=${oc.env:HOME}", "'${oc.env:HOME}' given, expected no resolver"),
     ],
