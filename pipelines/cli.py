@@ -19,6 +19,7 @@ import typer
 from anygpt.errors import AnyGPTError, RequestError, StageError, UserError
 from anygpt.requests import MAX_SEED
 from pipelines.error_line import error_line
+from pipelines.progress import Progress
 
 # typer keeps its usage errors to itself; all of them are of the class that `BadParameter` extends.
 UsageError = typer.BadParameter.__bases__[0]
@@ -90,11 +91,16 @@ def load_model(
     from anygpt.config import load_stack_config
 
     loaded = load_stack_config(config, overrides, deploy)  # before the slow imports, so that its errors come at once
-    from pipelines.assistant import AnyGPT
+    progress = Progress()
+    progress.show(f"loading {loaded.name}")
+    try:
+        from pipelines.assistant import AnyGPT
 
-    if os.path.isdir(config):
-        return AnyGPT.from_pretrained(config, overrides, executor=executor, address=address, deploy=deploy)
-    return AnyGPT.from_config(loaded, executor=executor, address=address)
+        if os.path.isdir(config):
+            return AnyGPT.from_pretrained(config, overrides, executor=executor, address=address, deploy=deploy)
+        return AnyGPT.from_config(loaded, executor=executor, address=address)
+    finally:
+        progress.clear()
 
 
 @app.command()
@@ -304,6 +310,7 @@ def train(
     if run(config, folder) is None:
         line = f"interrupted; the state is in {folder}, the same command goes on from there"
         sys.exit(fail(line, INTERRUPTED, debug=False))
+    print(f"trained; try it with: anygpt chat --config {folder}", file=sys.stderr)
     print(folder)
 
 

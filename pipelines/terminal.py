@@ -19,6 +19,7 @@ from anygpt.messages import Message, modality_of
 from pipelines.any_to_any import Request
 from pipelines.assistant import AnyGPT, Reply, ReplyCollector, make_request
 from pipelines.error_line import error_line
+from pipelines.progress import Progress
 
 
 def load_file(modality: str, path: Path, limits: Limits) -> Any:
@@ -57,7 +58,7 @@ def print_reply(
     Raises:
         AnyGPTError: if the request failed.
     """
-    collector, paths, progress = ReplyCollector(request), {}, _Progress()
+    collector, paths, progress = ReplyCollector(request), {}, Progress()
     has_open_line = False
     try:
         for event in model.run([request]):
@@ -125,23 +126,6 @@ def as_json_object(reply: Reply, paths: list[Path]) -> dict[str, Any]:
         "usage": vars(reply.usage),
         "timings": {stage: round(seconds, 4) for stage, seconds in reply.timings.items()},
     }
-
-
-class _Progress:
-    """One line on stderr that is overwritten, where stderr is a terminal."""
-
-    def __init__(self) -> None:
-        self.shown = False
-
-    def show(self, line: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-            self.shown = True
-
-    def clear(self) -> None:
-        if self.shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self.shown = False
 
 
 COMMANDS = ", ".join(f"/{modality} FILE [PROMPT]" for modality in KINDS) + ", /new, /help, /quit"

@@ -205,7 +205,7 @@ def test_generate_refuses_in_one_line_before_anything_is_loaded(run, folder, mon
         (["encoders.image=5"], "encoders.image: no name given; set encoders.image.name to one of beats, clap, clip"),
         (["generators.image.guidance=nan"], "generators.image.guidance: nan given, expected 0 to 100"),
         (["backbone.pretrained=/no/such"], "backbone.pretrained: '/no/such' cannot be loaded"),
-        (["backbone.lora.rank=0"], "backbone.lora.rank: 0 given, expected at least 1"),
+        (["backbone.lora.rank=0"], "backbone.lora.rank: 0 given, expected 1 to 65536"),
         (["backbone.lora.dropout=nan"], "backbone.lora.dropout: nan given, expected at least 0 and less than 1"),
         (["backbone.max_tokens=-1"], "backbone.max_tokens: -1 given, expected at least 1"),
         (["backbone.media_wrap=picture"], "backbone.media_wrap: 'picture' given, expected a text with {media} in it"),
@@ -394,6 +394,7 @@ def test_train_writes_a_bundle_and_prints_where(run, folder, stack_file):
     )
     assert (ended.code, ended.out) == (0, "made\n")
     assert "trainable" in ended.err
+    assert ended.err.endswith("trained; try it with: anygpt chat --config made\n")
     assert (folder / "made" / "config.yaml").is_file()
 
 
@@ -491,6 +492,13 @@ def test_an_interrupt_is_one_line_and_exit_code_130(run, monkeypatch):
 
     monkeypatch.setattr(cli, "load_model", load_model)
     assert run("generate", "Hello") == Ended(130, "", "anygpt: error: interrupted\n")
+
+
+def test_loading_shows_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(AnyGPT, "from_config", lambda config, **options: config.name)
+    assert cli.load_model("tiny", []) == "tiny"
+    assert capsys.readouterr().err == "\r\x1b[Kloading tiny\r\x1b[K"
 
 
 def test_train_interrupted_says_how_to_go_on_with_exit_code_130(run, stack_file, monkeypatch):
