@@ -200,7 +200,7 @@ BROKEN = {
     "points: PLY as text, cut off": (mesh_file(BOX, "ply", encoding="ascii")[:-60], "its header promises 20 rows"),
     "points: PLY as text without y": (
         ply("1", b"0 0\n", "ascii").replace(b"property float y\n", b""),
-        "damaged, cut off",
+        "vertices without y given, expected x y z",
     ),
     "points: PLY as text with a short row": (ply("2", b"0 0 0\n0 0\n", "ascii"), "damaged, cut off"),
     "points: PLY of NaN": (ply("1", struct.pack("<3f", 0, np.nan, 0)), "not finite numbers (NaN, or beyond"),
