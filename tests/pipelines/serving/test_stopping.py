@@ -99,10 +99,11 @@ def test_service_that_stops_tells_those_whose_body_is_on_its_way(tiny, monkeypat
     assert b"the service is stopping; try again" in answer
 
 
-def test_replies_under_way_may_end_within_the_grace(tiny):
+def test_replies_under_way_may_end_within_the_grace(tiny, monkeypatch):
+    monkeypatch.setattr(server, "GRACE_S", 60)
     answers: list[httpx.Response] = []
     with running(tiny) as service:
-        asking = ask_until_stopped(service, {**LONG, "steps": 20}, answers)
+        asking = ask_until_stopped(service, {**LONG, "steps": 10}, answers)
         wait_until_under_way(service, 1)
     asking.join()
     assert answers[0].status_code == 200
