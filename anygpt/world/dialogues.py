@@ -15,6 +15,7 @@ from anygpt.world.telling import (
     describe,
     describe_two,
     greet,
+    miss,
     outside,
     say,
     thank,
@@ -22,8 +23,8 @@ from anygpt.world.telling import (
 
 # Kinds of turn and how often they come up.
 KINDS: dict[Callable[[Talk], None], float] = {
-    make: 5.0, make_several: 0.8, make_both: 1.4, say: 2.5, describe: 3.0, describe_two: 0.6, ask: 4.0, edit: 5.4,
-    undo: 0.3, convert: 3.5, compare: 2.0, compare_with_before: 0.7, greet: 0.4, thank: 0.15, outside: 1.4,
+    make: 5.0, make_several: 0.8, make_both: 1.4, say: 2.5, describe: 3.0, describe_two: 0.6, ask: 4.5, edit: 5.4,
+    undo: 0.3, convert: 3.5, compare: 3.0, compare_with_before: 0.8, miss: 0.8, greet: 0.4, thank: 0.15, outside: 1.6,
 }  # fmt: skip
 
 MAKING = (make, make_several, make_both, convert)  # these need something to make

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anygpt.world.phrases import NOUNS, VERBS, WAYS, paraphrase, value_phrase
+from anygpt.world.phrases import NOUNS, VERBS, WAYS, paraphrase, value_phrase, vary_manner
 from anygpt.world.replies import given, made, made_in_turn
 from anygpt.world.scenes import CARRIED, DEFAULTS, VALUES, Scene
 from anygpt.world.talk import Part, Talk
@@ -18,6 +18,7 @@ MAKE = {"image": "draw", "audio": "play", "video": "film"}
 MAKE_IT = {"image": "draw_it", "audio": "play_it", "video": "film_it"}
 UNSAID = {"size": 0.25, "position": 0.3, "colour": 0.08}  # how often a request leaves an attribute to its default
 DEFAULT_COLOUR = "red"
+BARE_SHARE = 0.06  # of the requests for pictures that are the words for a scene alone
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 
 
@@ -35,7 +36,10 @@ def make(talk: Talk) -> None:
     moves = modality == "video" and scene.motion != "still"
     if moves and "image" in talk.outputs and talk.chance(0.2):
         part = "film_moving"
-    said = talk.ask(part, scene=paraphrase(scene, talk.rng, frozenset(omit)))
+    words = paraphrase(scene, talk.rng, frozenset(omit))
+    said = talk.ask(part, scene=words)
+    if part == "draw" and talk.split == "train" and talk.chance(BARE_SHARE):
+        said = vary_manner(words if talk.chance(0.5) else words.removeprefix("a "), talk.rng)
     talk.add([said], made(scene, modality), scene, modality)
 
 

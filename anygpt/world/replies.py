@@ -16,6 +16,7 @@ OUTSIDE = (
     "That is outside my small world. I can draw, play, film, describe and change a circle, square, triangle or star "
     "in red, yellow, green, cyan, blue or magenta."
 )
+NOTHING_YET = "There is nothing yet. Ask me for a picture, a sound or a video, or show me something."
 WELCOME = "You are welcome. What shall we make next?"
 # Output modality → the word that announces its medium, and what stands in its place where a request forbids it.
 ANNOUNCED = {"image": "Here is", "audio": "Listen to", "video": "Watch"}
@@ -89,9 +90,10 @@ def solid(scene: Scene) -> str:
 
 
 def verdict(attribute: str, asked: str, scene: Scene) -> str:
-    """The reply to a yes or no question: both values come first, since a small model compares what it has written."""
-    said, same = stated(attribute, asked), asked == scene.value(attribute)
-    return f"{said[0].upper()}{said[1:]}? {answer(attribute, scene)[:-1]}, so {'yes' if same else 'no'}."
+    """The reply to a yes or no question: both values come first, and then a comparison's words, since a small model
+    compares what it has written."""
+    one, other = (stated(attribute, value) for value in (asked, scene.value(attribute)))
+    return f"You ask if it is {one}, and it is {other}: {_alike(one, other)}, so {'yes' if one == other else 'no'}."
 
 
 def comparison(attribute: str, first: Scene, second: Scene) -> str:

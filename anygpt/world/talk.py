@@ -67,6 +67,11 @@ class Talk:
             self.before = (self.scene, self.medium)
             self.scene, self.medium = scene, medium
 
+    @property
+    def began(self) -> bool:
+        """True once anything was said, shown or made."""
+        return self.scene is not None or any(isinstance(part, Depiction) for turn in self.turns for part in turn.user)
+
     def chance(self, share: float) -> bool:
         return self.rng.random() < share
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from anygpt.world.outside_words import unknown_thing, unknown_value
-from anygpt.world.phrases import paraphrase, stated_value
+from anygpt.world.phrases import paraphrase, stated_value, value_phrase
 from anygpt.world.replies import (
     GREETING,
+    NOTHING_YET,
     OUTSIDE,
     SOLIDS,
     WELCOME,
@@ -55,7 +56,7 @@ def ask(talk: Talk) -> None:
         return say(talk)
     scene, medium, fresh = subject
     attribute = talk.rng.choice(scene.attributes)
-    form = talk.rng.choices(("plain", "check", "two"), (0.6, 0.3, 0.1))[0]
+    form = talk.rng.choices(("plain", "check", "two"), (0.5, 0.4, 0.1))[0]
     if form == "check":
         said, reply = checked(talk, attribute, scene, medium)
     elif form == "two":
@@ -129,6 +130,20 @@ def compare_with_before(talk: Talk) -> None:
     attribute = talk.rng.choice(both)
     user = talk.about(talk.ask("compare_before", name=attribute), scene, medium, fresh)
     talk.add(user, [comparison_with_before(attribute, before, scene)], scene, medium)
+    return None
+
+
+def miss(talk: Talk) -> None:
+    """Ask about something, for it or for a change of it, before there is anything."""
+    if talk.began:
+        return describe(talk)
+    attribute = talk.rng.choice(list(VALUES))
+    value = talk.rng.choice(VALUES[attribute])
+    wishes = ["draw_it", "play_it", "film_it", "describe", "describe_audio", "describe_video", "describe_points"]
+    acts = ("ask", "check", "compare") if attribute == "shape" else ("ask", "check", "compare", "edit")
+    part = talk.rng.choice((*wishes, *(f"{act}_{attribute}" for act in acts)))  # "Give me a star." is no edit then
+    words = (value_phrase if part.startswith("edit") else stated_value)(attribute, value, talk.rng)
+    talk.add([talk.ask(part, value=words)], [NOTHING_YET], None, None)
     return None
 
 

@@ -10,7 +10,9 @@ from anygpt.world.scenes import ATTRIBUTES, MOTIONS, attributes_of
 
 _MOTION = re.compile(rf"\b(?:moving\s+({'|'.join(MOTIONS[1:])})|(still))\b", re.IGNORECASE)
 
-_VERDICT = re.compile(r"([^?]+)\? It is (.+), so (yes|no)\.", re.IGNORECASE)
+_VERDICT = re.compile(
+    r"You ask if it is ([^,]+), and it is ([^:]+): (?:the same, so (yes)|not the same, so (no))\.", re.IGNORECASE
+)
 _COMPARISON = re.compile(
     r"\b(?:first is|it was) ([^,]+), (?:the second is|now it is) ([^:]+): (not )?the same (\w+)\b", re.IGNORECASE
 )
@@ -62,7 +64,7 @@ def read_verdict(text: str) -> dict[str, str | None]:
     found = _VERDICT.fullmatch(text.strip())
     if found is None:
         return dict.fromkeys(("asked", "stated", "verdict"))
-    return {"asked": _one_value(found[1]), "stated": _one_value(found[2]), "verdict": found[3].lower()}
+    return {"asked": _one_value(found[1]), "stated": _one_value(found[2]), "verdict": (found[3] or found[4]).lower()}
 
 
 def _one_value(text: str) -> str | None:

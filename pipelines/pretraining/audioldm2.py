@@ -241,7 +241,7 @@ def pretrain_audioldm2(
                     encoder_attention_mask_1=mask_BT,
                 ).sample
 
-        return {"noise": noise_prediction.loss(clean, denoise)}
+        return {"velocity": noise_prediction.loss(clean, denoise)}
 
     options = LoopOptions(steps=steps, learning_rate=8e-4, warmup_steps=100, weight_decay=0.01, seed=seed)
     Loop(dict(unet.named_parameters()), options, out_dir / "state").finish(losses_at, print_log)

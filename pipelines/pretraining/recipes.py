@@ -86,7 +86,7 @@ def _zeroscope(out: Path) -> None:
 def _language_model(out: Path) -> None:
     from pipelines.pretraining.language_model import pretrain_language_model
 
-    pretrain_language_model(out / "language_model", steps=3000, turns_per_batch=96, seed=SEED)
+    pretrain_language_model(out / "language_model", steps=3400, turns_per_batch=96, seed=SEED)
 
 
 def _package(out: Path) -> None:

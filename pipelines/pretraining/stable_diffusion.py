@@ -1,4 +1,4 @@
-"""Pretrain the tiny Stable Diffusion's UNet: noise prediction in the latents of the pretrained autoencoder,
+"""Pretrain the tiny Stable Diffusion's UNet: velocity prediction in the latents of the pretrained autoencoder,
 conditioned on the pretrained CLIP's text tower. Saves a whole `StableDiffusionPipeline` folder.
 
 Legend: B batch, T text tokens, D text width, c/h/w latent.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Final
 
 import torch
 from diffusers import (
@@ -28,6 +29,7 @@ from pipelines.pretraining.prompting import noise_schedule, prompt_ids, roughene
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 CANONICAL_SHARE = 0.5
+PREDICTION_TYPE: Final = "v_prediction"  # with the noise, large red circles came out yellow
 
 
 def build_unet(latent_size: int) -> UNet2DConditionModel:
@@ -62,7 +64,7 @@ def pretrain_stable_diffusion(
     vae = AutoencoderKL.from_pretrained(autoencoder_dir).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(clip_dir)
     text_encoder = text_tower(CLIPModel.from_pretrained(clip_dir))
-    noise_prediction = NoisePrediction(noise_schedule("epsilon"))
+    noise_prediction = NoisePrediction(noise_schedule(PREDICTION_TYPE))
     latents = encode_pool(vae, seed + 2).clone()
     unet = build_unet(latents.shape[-1]).to(memory_format=torch.channels_last)
     empty_1TD = text_encoder(prompt_ids(tokenizer, [""])).last_hidden_state
@@ -80,7 +82,7 @@ def pretrain_stable_diffusion(
                     noisy.to(memory_format=torch.channels_last), timesteps_B, encoder_hidden_states=text_BTD
                 ).sample
 
-        return {"noise": noise_prediction.loss(clean, denoise)}
+        return {"velocity": noise_prediction.loss(clean, denoise)}
 
     options = LoopOptions(steps=steps, learning_rate=8e-4, warmup_steps=200, weight_decay=0.01, seed=seed)
     loop = Loop(dict(unet.named_parameters()), options, out_dir / "state")
@@ -98,7 +100,7 @@ def assemble_pipeline(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=DPMSolverMultistepScheduler.from_config(noise_schedule("epsilon").config),
+        scheduler=DPMSolverMultistepScheduler.from_config(noise_schedule(PREDICTION_TYPE).config),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

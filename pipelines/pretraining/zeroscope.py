@@ -124,7 +124,7 @@ def pretrain_zeroscope(
             with bf16_products():
                 return unet(noisy, timesteps_B, encoder_hidden_states=text_BTD).sample
 
-        return {"noise": noise_prediction.loss(clean, denoise)}
+        return {"velocity": noise_prediction.loss(clean, denoise)}
 
     options = LoopOptions(steps=steps, learning_rate=8e-4, warmup_steps=50, weight_decay=0.01, seed=seed)
     Loop(dict(unet.named_parameters()), options, out_dir / "state").finish(losses_at, print_log)

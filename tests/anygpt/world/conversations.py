@@ -10,22 +10,21 @@ from typing import Any
 from anygpt.world.dialogues import dialogue
 from anygpt.world.oracle import read_text
 from anygpt.world.phrases import caption
-from anygpt.world.replies import ANNOUNCED, GREETING, LOUDNESS, OUTSIDE, SOLIDS, WELCOME, stated
+from anygpt.world.replies import ANNOUNCED, GREETING, LOUDNESS, NOTHING_YET, OUTSIDE, SOLIDS, WELCOME, stated
 from anygpt.world.scenes import CARRIED, VALUES, scenes_for
 from anygpt.world.talk import Depiction, Part, Talk, Turn
 
 CAPTIONS = {modality: {caption(scene): scene for scene in scenes_for(modality)} for modality in CARRIED}
 EVERY_CAPTION = {said for captions in CAPTIONS.values() for said in captions}
 STATED = {stated(attribute, value): attribute for attribute, values in VALUES.items() for value in values}
-CAPITALIZED = {stating[0].upper() + stating[1:]: attribute for stating, attribute in STATED.items()}
 DESCRIBED = re.compile(r" ?(Here is|Listen to|Watch|Now there is|This is) (.*)\.")
 ANSWERED = re.compile(r"It is (.*?)\.")
 ANSWERED_TWICE = re.compile(r"It is (.*) and it is (.*)\.")
-CHECKED = re.compile(r"(.*)\? It is (.*), so (?:yes|no)\.")
+CHECKED = re.compile(r"You ask if it is (.*), and it is (.*): (?:the same, so yes|not the same, so no)\.")
 COMPARED = re.compile(r"(?:The first is|It was) (.*), (?:the second is|now it is) (.*): (?:not )?the same (\w+)\.")
 BOTH = re.compile(r"The first is (.*), the second is (.*)\.")
 FIXED = {
-    *(GREETING, OUTSIDE, WELCOME),
+    *(GREETING, NOTHING_YET, OUTSIDE, WELCOME),
     *(f"It is {size}, so it is {loudness}." for size, loudness in LOUDNESS.items()),
     *(f"It is a {shape}, so it is a {solid}." for shape, solid in SOLIDS.items()),
 }
@@ -63,7 +62,7 @@ def is_canonical(text: str) -> bool:
         modality = next((modality for modality, words in ANNOUNCED.items() if words == described[1]), None)
         return any(described[2] in CAPTIONS[possible] for possible in ([modality] if modality else CARRIED))
     if checked := CHECKED.fullmatch(text):
-        return CAPITALIZED.get(checked[1]) == STATED.get(checked[2], "")
+        return STATED.get(checked[1]) == STATED.get(checked[2], "")
     if compared := COMPARED.fullmatch(text):
         return STATED.get(compared[1]) == STATED.get(compared[2]) == compared[3]
     if both := BOTH.fullmatch(text):

@@ -7,9 +7,9 @@ import pytest
 
 from anygpt.world.making import make
 from anygpt.world.oracle import read_comparison, read_text, read_verdict
-from anygpt.world.outside_words import UNKNOWN_COLOURS, UNKNOWN_THINGS, unknown_thing
+from anygpt.world.outside_words import UNKNOWN_COLOURS, UNKNOWN_THINGS, made_up_word, unknown_thing
 from anygpt.world.phrases import canonical, caption
-from anygpt.world.replies import GREETING, LOUDNESS, OUTSIDE, SOLIDS, WELCOME, answer, verdict
+from anygpt.world.replies import GREETING, LOUDNESS, NOTHING_YET, OUTSIDE, SOLIDS, WELCOME, answer, verdict
 from anygpt.world.scenes import COLOURS, SHAPES, VALUES, Scene
 from anygpt.world.talk import SHOWABLE, Talk
 from anygpt.world.telling import (
@@ -20,6 +20,7 @@ from anygpt.world.telling import (
     describe,
     describe_two,
     greet,
+    miss,
     outside,
     say,
     thank,
@@ -156,7 +157,7 @@ def test_what_the_world_does_not_have_is_refused(split):
         assert thing.shape is None or thing.colour is None, said
     words = {*UNKNOWN_COLOURS[split], *UNKNOWN_THINGS[split]}
     assert not words & {*COLOURS, *SHAPES, *SOLIDS.values()}
-    refused = [turn for turns in turns_of(outside, 300, split=split) for turn in turns]
+    refused = [turn for turns in turns_of(outside, 3000, split=split) for turn in turns]
     assert all(turn.reply == (OUTSIDE,) for turn in refused)
     asked = " ".join(turn.user[0].lower() for turn in refused)
     assert all(word in asked for word in words)
@@ -165,6 +166,25 @@ def test_what_the_world_does_not_have_is_refused(split):
 def test_words_to_refuse_that_are_held_out_are_not_trained_on():
     for words in (UNKNOWN_COLOURS, UNKNOWN_THINGS):
         assert not {*words["train"]} & {*words["held_out"]}
+
+
+def test_made_up_words_are_neither_the_worlds_nor_held_out():
+    rng = random.Random(13)
+    words = {made_up_word(rng) for _ in range(20_000)}
+    assert len(words) > 10_000
+    held_out = {*UNKNOWN_COLOURS["held_out"], *UNKNOWN_THINGS["held_out"]}
+    assert not words & {*COLOURS, *SHAPES, *SOLIDS.values(), *held_out, "tiny", "still"}
+    assert all(len(word) > 3 for word in words)
+
+
+def test_there_is_nothing_to_ask_for_before_there_is_anything():
+    for turns in turns_of(miss, 300):
+        assert all(turn.reply == (NOTHING_YET,) and not depicted(turn.user) for turn in turns)
+    for begin in (make, say, compare):
+        talk = Talk(random.Random(14))
+        begin(talk)
+        miss(talk)
+        assert talk.turns[1].reply != (NOTHING_YET,)
 
 
 @pytest.mark.parametrize(("kind", "reply"), [(greet, GREETING), (outside, OUTSIDE), (thank, WELCOME)])

@@ -66,7 +66,9 @@ class Oracle:
             alike = f"{'' if values['same'] == 'yes' else 'not '}the same {values['attribute']}"
             return reply_of(f"The first is {first}, the second is {second}: {alike}.", conversation=conversation)
         if trial.output == VERDICT:
-            said = f"{STATED[values['asked']]}? It is {STATED[values['stated']]}, so {values['verdict']}."
+            alike = "the same" if values["verdict"] == "yes" else "not the same"
+            one, other = STATED[values["asked"]], STATED[values["stated"]]
+            said = f"You ask if it is {one}, and it is {other}: {alike}, so {values['verdict']}."
             return reply_of(said, conversation=conversation)
         if trial.output == REFUSAL:
             return reply_of(OUTSIDE if values["refused"] == "yes" else "Here.", conversation=conversation)
