@@ -126,7 +126,7 @@ class ServiceLimits:
         max_media_bytes_in_flight: the same of all requests that are being answered; more must come back.
         max_tokens: most text tokens that a client may ask for.
         max_images: most pictures that one call of the images interface makes.
-        write_timeout_s: a client that takes in nothing of a stream for so long is given up.
+        write_timeout_s: a client that takes in nothing of an answer for so long is given up.
         allowed_hosts: hosts that pictures may be fetched from, over https; none by default.
     """
 

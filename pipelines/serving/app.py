@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from anygpt.config import StackConfig
 from anygpt.errors import AnyGPTError
@@ -167,11 +167,7 @@ class Service:
         if body.stream:
             usage = bool(body.stream_options and body.stream_options.include_usage)
             events = await _started(self.pipeline.run([request]))
-            return EventStream(
-                self._stream(http, request, events, reply, usage),
-                self.config.service.write_timeout_s,
-                request.cancel.set,
-            )
+            return EventStream(self._stream(http, request, events, reply, usage), media_type="text/event-stream")
         await self._collect(http, [request], [reply])
         return JSONResponse(reply.completion())
 
@@ -322,36 +318,13 @@ class _Place:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events; it says when it has ended, however it does.
-
-    Args:
-        events: what to send.
-        write_timeout_s: a client that takes in nothing for so long gets nothing more, and its connection is closed.
-        cancel: called when that happens.
-    """
+    """Server-sent events; it says when it has ended, however it does."""
 
     when_ended: Callable[[int], None]
 
-    def __init__(self, events: AsyncIterator[bytes], write_timeout_s: float, cancel: Callable[[], None]) -> None:
-        super().__init__(events, media_type="text/event-stream")
-        self.write_timeout_s = write_timeout_s
-        self.cancel = cancel
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        stuck = False
-
-        async def send_in_time(message: Message) -> None:
-            nonlocal stuck
-            if stuck:
-                return  # an answer that stays unfinished makes the server close the connection
-            try:
-                await asyncio.wait_for(send(message), self.write_timeout_s)
-            except asyncio.TimeoutError:
-                stuck = True
-                self.cancel()
-
         try:
-            await super().__call__(scope, receive, send_in_time)
+            await super().__call__(scope, receive, send)
         finally:
             self.when_ended(self.status_code)
 

@@ -7,7 +7,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import Any
 
 from anygpt.errors import MissingExtraError, RequestError
 from pipelines.assistant import AnyGPT
@@ -28,7 +30,13 @@ MAX_HEADER_BYTES = 64 * 1024
 
 
 class Protocol(H11Protocol):
-    """HTTP that closes a connection on which no request arrives within `HEADERS_S` seconds, also after an answer."""
+    """HTTP that closes a connection on which no request arrives within `HEADERS_S` seconds, also after an answer, and
+    one whose client takes in nothing of an answer for `write_timeout_s`."""
+
+    def __init__(self, *args: Any, write_timeout_s: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.write_timeout_s = write_timeout_s
+        self._taken_in_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
@@ -42,13 +50,44 @@ class Protocol(H11Protocol):
         super().on_response_complete()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Stop it."""
+        """Stop all clocks."""
         self._headers_due.cancel()
+        self._stop_waiting()
         super().connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """Much of an answer waits for the client."""
+        super().pause_writing()
+        self._wait_for_client()
+
+    def resume_writing(self) -> None:
+        """It has taken it in."""
+        self._stop_waiting()
+        super().resume_writing()
+
+    def give_up_if_stuck(self) -> None:
+        """Close a connection whose client is not taking in its answer."""
+        if self._taken_in_due is not None:
+            self.transport.abort()
 
     def _close_if_silent(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
+            self.transport.abort()  # what a client has not taken in until now is lost
+
+    def _wait_for_client(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        self._taken_in_due = self.loop.call_later(self.write_timeout_s, self._check_client, unsent)
+
+    def _check_client(self, unsent_before: int) -> None:
+        if self.transport.get_write_buffer_size() < unsent_before:
+            self._wait_for_client()
+        else:
+            self.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._taken_in_due is not None:
+            self._taken_in_due.cancel()
+            self._taken_in_due = None
 
 
 class Server(uvicorn.Server):
@@ -82,6 +121,9 @@ class Server(uvicorn.Server):
         while time.monotonic() < deadline and not self.hurried:
             await asyncio.sleep(0.1)
         self.cancel_all()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Protocol):
+                connection.give_up_if_stuck()
 
 
 def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None) -> Server:
@@ -91,7 +133,7 @@ def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None)
         app,
         host=host,
         port=port,
-        http=Protocol,
+        http=partial(Protocol, write_timeout_s=model.config.service.write_timeout_s),  # type: ignore[arg-type]
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         log_level="warning",
         access_log=False,
