@@ -278,6 +278,9 @@ _CHECK = (
     "Do you see that it is",
     "Can we say that it is",
     "Would it be correct to say it is",
+    *("Is it actually", "Is it truly", "Is it indeed", "Is it in fact", "Is it clearly", "Is it definitely"),
+    *("Is it perhaps", "Is it maybe", "Is it by any chance", "Is that really", "Is this one really", "Is it not"),
+    *("Do you suppose it is", "Would you believe it is", "Do you feel it is", "Would you agree that it is"),
 )
 _OR = ("", "", "or not", "or is it something else", "here", "in your eyes")
 _LETTING = ("let it", "make it", "have it", "get it to", "allow it to", "tell it to")
