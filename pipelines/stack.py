@@ -95,7 +95,8 @@ def check_device(config: StackConfig, stage: str) -> None:
     """
     name = config.placed(stage).device
     try:
-        torch.empty(0, device=name)
+        if torch.empty(0, device=name).is_meta:
+            raise NotImplementedError("it holds no weights")
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ConfigError(f"placement.{stage}.device: '{name}' given, which cannot be used: {reason}") from error

@@ -46,7 +46,7 @@ def create_app(pipeline: AnyToAny, config: StackConfig, api_key: str | None = No
         api_key: what clients must send as `Authorization: Bearer …`; None lets everyone in.
     """
     service = Service(pipeline, config, api_key)
-    app = FastAPI(title="anygpt", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(title="anygpt", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service = service
     app.add_api_route("/live", service.live, methods=["GET"])
     app.add_api_route("/ready", service.ready, methods=["GET"])

@@ -210,6 +210,7 @@ def test_generate_refuses_in_one_line_before_anything_is_loaded(run, folder, mon
         (["backbone.max_tokens=-1"], "backbone.max_tokens: -1 given, expected at least 1"),
         (["backbone.media_wrap=picture"], "backbone.media_wrap: 'picture' given, expected a text with {media} in it"),
         (["backbone.media_wrap='{media}{media}'"], "expected a text with {media} in it, once"),
+        (["placement.backbone.device=meta"], "'meta' given, which cannot be used: it holds no weights"),
         (["placement.backbone.device=warp"], "placement.backbone.device: 'warp' given, which cannot be used"),
         (["adapters=/no/such"], "adapter bundle '/no/such': no such folder"),
         (["adapters=bundle"], "config.yaml is missing, so this is no bundle or its saving was interrupted"),

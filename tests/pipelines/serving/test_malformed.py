@@ -184,7 +184,13 @@ def test_what_is_no_json_is_refused(local_service, data, kind, status):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405), ("POST", "/v1/audio/speech", 404)],
+    [
+        ("GET", "/", 404),
+        ("GET", CHAT, 405),
+        ("POST", "/v1/models", 405),
+        ("POST", "/v1/audio/speech", 404),
+        ("POST", f"{CHAT}/", 404),
+    ],
 )
 def test_other_routes_are_refused_in_openais_shape(local_service, method, path, status):
     with local_service.http as http:
