@@ -11,7 +11,7 @@ from anygpt.messages import modality_of
 from anygpt.world.oracle import READERS, read_comparison, read_text, read_verdict
 from anygpt.world.phrases import caption
 from anygpt.world.rendering import render
-from anygpt.world.replies import NOT_ALLOWED, OUTSIDE
+from anygpt.world.replies import NOT_ALLOWED, NOTHING_YET, OUTSIDE
 from anygpt.world.scenes import Scene, attributes_of
 from anygpt.world.talk import MAKEABLE, SHOWABLE
 from encoders.beats import BeatsEncoder
@@ -76,14 +76,29 @@ def test_gives_a_picture_a_sound_and_a_video_in_one_reply(tiny: AnyGPT) -> None:
 
 
 def test_says_yes_and_no(tiny: AnyGPT) -> None:
-    for asked, verdict in (("green", "yes"), ("red", "no")):
-        reply = tiny.chat([shown("image"), f"Is it {asked}?"])
-        assert read_verdict(reply.text) == {"asked": asked, "stated": "green", "verdict": verdict}
+    right, verdicts = 0, ("yes", "no")
+    others = [Scene(*values) for values in (("star", "red", "small"), ("circle", "blue", "large"))]
+    for scene in (SCENE, *others):
+        for source in SHOWABLE:
+            for asked, verdict in zip((scene.colour, "yellow"), verdicts, strict=True):
+                reply = tiny.chat([shown(source, scene), f"Is it {asked}?"])
+                right += read_verdict(reply.text) == {"asked": asked, "stated": scene.colour, "verdict": verdict}
+    assert right >= 22, f"{right} of 24"
 
 
-@pytest.mark.parametrize("thing", ["a pink star", "a blue house"])
+@pytest.mark.parametrize("thing", ["a pink star", "a blue house", "a teal star", "a red quokka"])
 def test_refuses_what_the_world_does_not_have(tiny: AnyGPT, thing: str) -> None:
     assert tiny.chat(f"Draw {thing}.").text == OUTSIDE
+
+
+@pytest.mark.parametrize("said", ["What is this?", "Film it.", "Is it blue?", "Make it green."])
+def test_says_that_there_is_nothing_yet(tiny: AnyGPT, said: str) -> None:
+    assert tiny.chat(said).text == NOTHING_YET
+
+
+def test_words_for_a_scene_alone_ask_for_a_picture(tiny: AnyGPT) -> None:
+    (picture,) = media_of(tiny.chat("small yellow square", seed=0))
+    assert READERS["image"](picture).matches(Scene("square", "yellow", "small"), ("shape", "colour", "size"))
 
 
 def test_changes_two_things_at_once_and_turns_a_motion_round(tiny: AnyGPT) -> None:
