@@ -267,7 +267,9 @@ def find_config(name_or_file: str | os.PathLike[str]) -> Path:
         return path
     shipped = CONFIGS_DIR / f"{given}.yaml"
     if not os.path.isfile(shipped):
-        raise ConfigError(f"config: no config is called '{given}'; there are: {', '.join(shipped_configs())}")
+        raise ConfigError(
+            f"config: no config is called '{given}'; there are: {', '.join(shipped_configs())}; or give a file"
+        )
     return shipped
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
 import sys
+import termios
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +17,7 @@ from anygpt.errors import MissingExtraError, RequestError
 from pipelines.assistant import AnyGPT
 
 try:
+    import h11
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -41,12 +44,12 @@ class Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
         super().connection_made(transport)
-        self._headers_due = self.loop.call_later(HEADERS_S, self._close_if_silent)
+        self._headers_due = self.loop.call_later(HEADERS_S, self._close_if_silent, 0)
 
     def on_response_complete(self) -> None:
         """Start it again."""
         self._headers_due.cancel()
-        self._headers_due = self.loop.call_later(HEADERS_S, self._close_if_silent)
+        self._headers_due = self.loop.call_later(HEADERS_S, self._close_if_silent, self._untaken())
         super().on_response_complete()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -65,21 +68,32 @@ class Protocol(H11Protocol):
         self._stop_waiting()
         super().resume_writing()
 
-    def give_up_if_stuck(self) -> None:
-        """Close a connection whose client is not taking in its answer."""
-        if self._taken_in_due is not None:
+    def send_400_response(self, message: str) -> None:
+        """Answer what is no HTTP; where the request was answered before its end, close the connection."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(message)
+        else:
+            self.transport.close()
+
+    def give_up_if_unread(self) -> None:
+        """Close a connection whose client has not taken in its answer."""
+        if self.transport.get_write_buffer_size() > 0:
             self.transport.abort()
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.abort()  # what a client has not taken in until now is lost
+    def _close_if_silent(self, untaken_before: int) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            return
+        untaken = self._untaken()
+        if 0 < untaken < untaken_before:
+            self._headers_due = self.loop.call_later(HEADERS_S, self._close_if_silent, untaken)
+        else:
+            self.transport.abort()
 
     def _wait_for_client(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        self._taken_in_due = self.loop.call_later(self.write_timeout_s, self._check_client, unsent)
+        self._taken_in_due = self.loop.call_later(self.write_timeout_s, self._check_client, self._untaken())
 
-    def _check_client(self, unsent_before: int) -> None:
-        if self.transport.get_write_buffer_size() < unsent_before:
+    def _check_client(self, untaken_before: int) -> None:
+        if self._untaken() < untaken_before:
             self._wait_for_client()
         else:
             self.transport.abort()
@@ -88,6 +102,15 @@ class Protocol(H11Protocol):
         if self._taken_in_due is not None:
             self._taken_in_due.cancel()
             self._taken_in_due = None
+
+    def _untaken(self) -> int:
+        """Bytes that the client has not taken in yet: here, and where the kernel tells it, in the kernel's buffer."""
+        here: int = self.transport.get_write_buffer_size()
+        try:
+            in_kernel = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):
+            return here
+        return here + int.from_bytes(in_kernel, sys.byteorder)
 
 
 class Server(uvicorn.Server):
@@ -123,7 +146,7 @@ class Server(uvicorn.Server):
         self.cancel_all()
         for connection in list(self.server_state.connections):
             if isinstance(connection, Protocol):
-                connection.give_up_if_stuck()
+                connection.give_up_if_unread()
 
 
 def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None) -> Server:
