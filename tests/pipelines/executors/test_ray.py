@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from pipelines.executors.ray import _own_folder
 STAR = Scene("star", "red", "large", "left")
 ANSWER_S = 15  # each request is answered or failed within this, whatever dies
 BACK_S = 60
+MARK = "ANYGPT_TEST_RUN"
 
 
 def states(model: AnyGPT) -> dict[str, str]:
@@ -184,14 +187,26 @@ def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed(everything_f
 
 
 def test_nothing_is_left_after_a_run(tmp_path, stack_file):
-    """No process, no shared memory and no temporary file."""
-    before = leftovers()
+    """No process once the last has had a moment to end, no shared memory and no temporary file."""
+    before, mark = files_of_ray(), secrets.token_hex(8)
     command = [sys.executable, "-m", "pipelines", "generate", "Draw.", "--modalities", "image", "--executor", "ray"]
     options = ["--config", str(stack_file), "--out", str(tmp_path)]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-2000:]
+    with subprocess.Popen(
+        [*command, *options], env={**os.environ, MARK: mark}, stderr=subprocess.PIPE, text=True
+    ) as program:
+        seen = 0
+        while program.poll() is None:
+            seen = max(seen, len(marked_processes(mark)))
+            time.sleep(0.5)
+        assert program.returncode == 0, program.stderr.read()[-2000:]
+    assert seen > 5  # the program, Ray's own processes and those of the stages all carry the mark
     assert load_image(tmp_path / "reply-1.png").size == (64, 64)
-    assert leftovers() == before
+    deadline = time.monotonic() + 5
+    while (left := marked_processes(mark)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
+    assert not files_of_ray() - before
+    assert not list(Path("/tmp").glob(f"anygpt-{program.pid}-*"))
 
 
 def test_a_killed_programs_folder_is_removed_by_the_next(tmp_path, monkeypatch):
@@ -204,16 +219,17 @@ def test_a_killed_programs_folder_is_removed_by_the_next(tmp_path, monkeypatch):
     assert sorted(tmp_path.iterdir()) == sorted([own, tmp_path / f"anygpt-{os.getppid()}-abc"])
 
 
-def leftovers() -> set[str]:
-    """Ray's processes, its files in shared memory and our temporary folders."""
-    processes = {
-        str(process.pid)
-        for process in psutil.process_iter(["cmdline"])
-        if any(word in " ".join(process.info["cmdline"] or []) for word in ("raylet", "gcs_server", "ray::"))
-    }
-    files = {str(path) for place in ("/dev/shm", "/tmp") for path in Path(place).glob("*") if is_ours(path)}
-    return processes | files
+def marked_processes(mark: str) -> list[list[str]]:
+    """The command lines of all processes whose environment has the mark: those that a program began, and theirs."""
+    marked = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                marked.append(process.cmdline())
+    return marked
 
 
-def is_ours(path: Path) -> bool:
-    return path.name.startswith(("plasma", "anygpt-", "ray"))
+def files_of_ray() -> set[Path]:
+    """Ray's files in shared memory and among the temporary ones."""
+    files = (path for place in ("/dev/shm", "/tmp") for path in Path(place).glob("*"))
+    return {path for path in files if path.name.startswith(("plasma", "ray"))}
