@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
 import sys
-import termios
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +22,10 @@ try:
     from pipelines.serving.app import create_app
 except ImportError as error:
     raise MissingExtraError(f"the service needs {error.name}: pip install 'anygpt[serve]'") from error
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 10
@@ -106,6 +108,8 @@ class Protocol(H11Protocol):
     def _untaken(self) -> int:
         """Bytes that the client has not taken in yet: here, and where the kernel tells it, in the kernel's buffer."""
         here: int = self.transport.get_write_buffer_size()
+        if sys.platform == "win32":
+            return here
         try:
             in_kernel = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
         except (OSError, ValueError):
