@@ -94,6 +94,7 @@ class Limits:
         max_text_chars: longest conversation text.
         max_media: most media in a conversation.
         timeout_s: longest time for a reply.
+        decode_timeout_s: longest time for reading one file, in the service and on the page.
     """
 
     image: ImageLimits = field(default_factory=ImageLimits)
@@ -103,22 +104,26 @@ class Limits:
     max_text_chars: int = 100_000
     max_media: int = 32
     timeout_s: float = 600.0
+    decode_timeout_s: float = 20.0
 
     def __post_init__(self) -> None:
         if self.max_text_chars < 1:
             raise ConfigError(f"max_text_chars: {self.max_text_chars} given, expected at least 1")
         if self.max_media < 0:
             raise ConfigError(f"max_media: {self.max_media} given, expected at least 0")
-        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
-            raise ConfigError(f"timeout_s: {self.timeout_s} given, expected a finite number of more than 0")
+        for name in ("timeout_s", "decode_timeout_s"):
+            seconds = getattr(self, name)
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise ConfigError(f"{name}: {seconds} given, expected a finite number of more than 0")
 
 
 @dataclass
 class ServiceLimits:
-    """What the HTTP service takes, besides the limits on every request.
+    """What the HTTP service and the page take, besides the limits on every request.
 
     Attributes:
         max_body_bytes: longest request body.
+        max_body_bytes_in_flight: most bytes of all bodies that are arriving or being read; more must come back.
         max_json_values: most values in a body.
         body_timeout_s: longest time for a body to arrive.
         max_requests: most requests at a time; more are told to come back.
@@ -127,10 +132,21 @@ class ServiceLimits:
         max_tokens: most text tokens that a client may ask for.
         max_images: most pictures that one call of the images interface makes.
         write_timeout_s: a client that takes in nothing of an answer for so long is given up.
-        allowed_hosts: hosts that pictures may be fetched from, over https; none by default.
+        allowed_hosts: hosts that media may be fetched from, over https; none by default. A port other than 443 is
+            allowed by name: "media.example.org:8443".
+        allowed_origins: web pages of these origins may use the service from a browser (CORS), as in
+            "https://chat.example.org"; "*" allows every page. None by default.
+        model_aliases: other names that clients may use for the model: {gpt-4o: tiny}.
+        markdown_media: put pictures into the reply's text as well, as Markdown, for clients that show nothing else.
+        strict: refuse fields that the service does not know. By default they are ignored, and named in the answer's
+            header `x-anygpt-ignored`.
+        metrics_key: `/metrics` needs the API key as well.
+        max_upload_bytes_per_person: most bytes of files that one person may keep on the page at a time.
+        max_upload_bytes: the same of all people together.
     """
 
     max_body_bytes: int = 16 * 1024 * 1024
+    max_body_bytes_in_flight: int = 256 * 1024 * 1024
     max_json_values: int = 20_000
     body_timeout_s: float = 30.0
     max_requests: int = 32
@@ -140,6 +156,13 @@ class ServiceLimits:
     max_images: int = 8
     write_timeout_s: float = 30.0
     allowed_hosts: list[str] = field(default_factory=list)
+    allowed_origins: list[str] = field(default_factory=list)
+    model_aliases: dict[str, str] = field(default_factory=dict)
+    markdown_media: bool = False
+    strict: bool = False
+    metrics_key: bool = False
+    max_upload_bytes_per_person: int = 512 * 1024 * 1024
+    max_upload_bytes: int = 4 * 1024 * 1024 * 1024
 
     def __post_init__(self) -> None:
         for name in (name for name in vars(self) if name.startswith("max_")):
