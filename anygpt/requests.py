@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -12,6 +13,12 @@ from anygpt.errors import RequestError
 MODALITIES = ("text", "image", "audio", "video", "points")
 OUTPUT_MODALITIES = ("text", "image", "audio", "video")
 MAX_SEED = 2**63 - 1
+_DRAWN_SEEDS = 2**31  # short enough to type again
+
+
+def drawn_seed() -> int:
+    """A seed for a request that gives none, so that every reply differs."""
+    return secrets.randbelow(_DRAWN_SEEDS)
 
 
 @dataclass(frozen=True)
@@ -113,9 +120,13 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class RequestOptions:
-    """Everything that may be asked besides the conversation. The seed rules text and media alike."""
+    """Everything that may be asked besides the conversation.
 
-    seed: int = 0
+    Attributes:
+        seed: rules text and media alike; drawn anew where none is given.
+    """
+
+    seed: int = field(default_factory=drawn_seed)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     steps: int | None = None
     guidance: float | None = None

@@ -16,7 +16,7 @@ from anygpt.config import StackConfig, load_stack_config
 from anygpt.errors import RequestError, StageError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaReady, MediaStarted, TextDelta, Usage
 from anygpt.messages import MediumRef, Message, Part, modality_of
-from anygpt.requests import RequestOptions, SamplingOptions
+from anygpt.requests import RequestOptions, SamplingOptions, drawn_seed
 from pipelines.any_to_any import AnyToAny, Request
 from pipelines.executors import start_executor
 from pipelines.executors.contract import Executor
@@ -30,6 +30,7 @@ class Reply:
         parts: text and media in order, as far as they were asked for.
         conversation: the conversation with this reply added, to go on from.
         errors: media that were lost on the way.
+        seed: gives the same reply again.
         timings: stage → seconds.
     """
 
@@ -39,6 +40,7 @@ class Reply:
     finish_reason: str
     usage: Usage
     timings: Mapping[str, float]
+    seed: int
 
     @property
     def text(self) -> str:
@@ -152,8 +154,8 @@ class AnyGPT:
             message: text, a medium, or a list of both in order.
             history: an earlier reply's `conversation`.
             system: a system prompt, for a conversation that begins here.
-            options: seed, modalities, max_tokens, temperature, top_p, top_k, stop, steps, guidance, width_px,
-                height_px, frames, duration_s.
+            options: seed (drawn anew where it is None or not given; see `Reply.seed`), modalities, max_tokens,
+                temperature, top_p, top_k, stop, steps, guidance, width_px, height_px, frames, duration_s.
         Raises:
             RequestError: if the request cannot be answered.
             StageError: if encoding or the language model fails; lost media are in `Reply.errors`.
@@ -257,7 +259,7 @@ class AnyGPT:
 
 def request_options(
     *,
-    seed: int = 0,
+    seed: int | None = None,
     modalities: str | Sequence[str] | None = None,
     steps: int | None = None,
     guidance: float | None = None,
@@ -267,7 +269,7 @@ def request_options(
     duration_s: float | None = None,
     **sampling: Any,
 ) -> RequestOptions:
-    """Options by name; see `RequestOptions` and `SamplingOptions`.
+    """Options by name; see `RequestOptions` and `SamplingOptions`. Without a seed one is drawn.
 
     Raises:
         RequestError: if a name is unknown or a value impossible.
@@ -283,6 +285,7 @@ def request_options(
         stop=() if stop is None else _several("stop", stop),
         **sampling,
     )
+    seed = drawn_seed() if seed is None else seed
     return RequestOptions(seed, options, steps, guidance, width_px, height_px, frames, duration_s)
 
 
@@ -362,4 +365,5 @@ class ReplyCollector:
             finish_reason=self.done.finish_reason,
             usage=self.done.usage,
             timings=self.done.timings,
+            seed=self.request.options.seed,
         )

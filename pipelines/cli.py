@@ -64,7 +64,13 @@ ApiKey = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(envvar="ANYGPT_API_KEY", help="The key of the service; safer in the environment."),
 ]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same reply.", min=0, max=MAX_SEED)]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0, max=MAX_SEED)]
+ReplySeed = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--seed", help="The same seed gives the same reply; drawn anew if not given.", min=0, max=MAX_SEED
+    ),
+]
 
 
 class Phrasing(str, Enum):
@@ -111,7 +117,7 @@ def generate(
     video: Videos = None,
     points: Clouds = None,
     out: Annotated[Path, typer.Option(help="Folder for the reply's media.")] = Path("replies"),
-    seed: Seed = 0,
+    seed: ReplySeed = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     modalities: Modalities = None,
     max_tokens: MaxTokens = None,
@@ -166,7 +172,7 @@ def generate(
 @app.command()
 def chat(
     out: Annotated[Path, typer.Option(help="Folder for the replies' media.")] = Path("replies"),
-    seed: Seed = 0,
+    seed: ReplySeed = None,
     modalities: Modalities = None,
     temperature: Temperature = 0.0,
     frames: Frames = None,

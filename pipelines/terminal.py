@@ -48,7 +48,8 @@ def _silenced_libraries() -> Iterator[None]:
 def print_reply(
     model: AnyGPT, request: Request, out_dir: Path, *, quiet: bool = False, first_number: int = 1
 ) -> tuple[Reply, list[Path]]:
-    """Answer a request; print text as it comes, save media as `reply-<number>.<type>`, print their paths at the end.
+    """Answer a request; print text as it comes, save media as `reply-<number>.<type>`, print their paths at the end, and
+    the seed on the standard error.
 
     Args:
         quiet: print nothing.
@@ -78,7 +79,9 @@ def print_reply(
     reply = collector.reply()
     ordered = [path for _, path in sorted(paths.items())]
     if ordered and not quiet:
-        print(*ordered, sep="\n")
+        print(*ordered, sep="\n", flush=True)
+    if not quiet and (ordered or request.options.sampling.temperature > 0):  # where another seed gives another reply
+        print(f"seed {reply.seed}", file=sys.stderr)
     return reply, ordered
 
 
@@ -123,6 +126,7 @@ def as_json_object(reply: Reply, paths: list[Path]) -> dict[str, Any]:
         "text": reply.text,
         "media": [{"type": modality_of(m), "path": str(path)} for m, path in zip(media, paths, strict=True)],
         "errors": [{"type": lost.modality, "stage": lost.stage, "message": lost.message} for lost in reply.errors],
+        "seed": reply.seed,
         "usage": vars(reply.usage),
         "timings": {stage: round(seconds, 4) for stage, seconds in reply.timings.items()},
     }

@@ -159,11 +159,11 @@ class Service:
         return response
 
     async def _chat(self, http: Request, body: ChatBody, place: _Place) -> Response:
-        reply = ChatReply(self.config.name)
         async with self.decoding:
             with _Refusals():
                 request = await asyncio.to_thread(chat_request, body, self.config)
             place.hold([request])
+        reply = ChatReply(self.config.name, request.options.seed)
         if body.stream:
             usage = bool(body.stream_options and body.stream_options.include_usage)
             events = await _started(self.pipeline.run([request]))
@@ -175,12 +175,15 @@ class Service:
         with _Refusals():
             requests = image_requests(body, self.config)
         place.hold(requests)
-        replies = [ChatReply(self.config.name) for _ in requests]
+        replies = [ChatReply(self.config.name, request.options.seed) for request in requests]
         await self._collect(http, requests, replies)
         for cause in (cause for reply in replies for cause in reply.causes):
             raise cause
-        urls = [reply.media["images"][0]["image_url"]["url"] for reply in replies]
-        return JSONResponse({"created": replies[0].created, "data": [{"b64_json": url.split(",")[1]} for url in urls]})
+        pictures = [
+            {"b64_json": reply.media["images"][0]["image_url"]["url"].split(",")[1], "seed": reply.seed}
+            for reply in replies
+        ]
+        return JSONResponse({"created": replies[0].created, "data": pictures})
 
     async def _collect(self, http: Request, requests: Sequence[PipelineRequest], replies: Sequence[ChatReply]) -> None:
         """Run requests to their end; a client that goes away cancels them."""

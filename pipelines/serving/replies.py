@@ -29,6 +29,7 @@ class ChatReply:
     """
 
     model: str
+    seed: int
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     text: str = ""
@@ -117,4 +118,4 @@ class ChatReply:
         return {**self._head("chat.completion.chunk"), "choices": [], "usage": self.usage()}
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "seed": self.seed}

@@ -13,6 +13,7 @@ from anygpt.config import StackConfig
 from anygpt.errors import MediaError, RequestError
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message, Part, modality_of
+from anygpt.requests import drawn_seed
 from pipelines.any_to_any import Request
 from pipelines.assistant import request_options
 from pipelines.serving.errors import ServiceError
@@ -46,7 +47,7 @@ def chat_request(body: ChatBody, config: StackConfig) -> Request:
     conversation = [_message(message, budget) for message in body.messages]
     width_px, height_px = _size(body.size)
     options = request_options(
-        seed=body.seed or 0,
+        seed=body.seed,
         modalities=body.modalities,
         max_tokens=_tokens(body, config),
         temperature=body.temperature or 0.0,
@@ -79,6 +80,7 @@ def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
     if body.model is not None:
         _check_model(body.model, config)
     count = body.n or 1
+    first_seed = drawn_seed() if body.seed is None else body.seed
     if count > config.service.max_images:
         raise RequestError(f"n: {count} given, expected at most {config.service.max_images}")
     width_px, height_px = _size(body.size)
@@ -86,7 +88,7 @@ def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
         Request(
             [Message("user", body.prompt)],
             request_options(
-                seed=(body.seed or 0) + at,
+                seed=first_seed + at,
                 modalities=["image"],
                 steps=body.steps,
                 guidance=body.guidance,
