@@ -67,9 +67,7 @@ ApiKey = Annotated[
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0, max=MAX_SEED)]
 ReplySeed = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(
-        "--seed", help="The same seed gives the same reply; drawn anew if not given.", min=0, max=MAX_SEED
-    ),
+    typer.Option("--seed", help="The same seed gives the same reply; drawn anew if not given.", min=0, max=MAX_SEED),
 ]
 
 
@@ -162,7 +160,9 @@ def generate(
     request = make_request(parts, **options)
     check_option_limits(stack, request.options)
     with load_model(config, overrides, executor, address, deploy) as model:
-        reply, paths = print_reply(model, request, out, quiet=as_json, first_number=first_number(out))
+        reply, paths = print_reply(
+            model, request, out, quiet=as_json, first_number=first_number(out), show_seed=seed is None
+        )
     if as_json:
         print(json.dumps(as_json_object(reply, paths), ensure_ascii=False))
     for lost in reply.errors:

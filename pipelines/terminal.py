@@ -46,14 +46,20 @@ def _silenced_libraries() -> Iterator[None]:
 
 
 def print_reply(
-    model: AnyGPT, request: Request, out_dir: Path, *, quiet: bool = False, first_number: int = 1
+    model: AnyGPT,
+    request: Request,
+    out_dir: Path,
+    *,
+    quiet: bool = False,
+    first_number: int = 1,
+    show_seed: bool = False,
 ) -> tuple[Reply, list[Path]]:
-    """Answer a request; print text as it comes, save media as `reply-<number>.<type>`, print their paths at the end, and
-    the seed on the standard error.
+    """Answer a request; print text as it comes, save media as `reply-<number>.<type>`, print their paths at the end.
 
     Args:
         quiet: print nothing.
         first_number: number of the first medium; numbers follow the order of appearance in the reply.
+        show_seed: print the seed on the standard error, where another seed would give another reply.
     Returns:
         The reply and the paths of its media, in order.
     Raises:
@@ -80,7 +86,7 @@ def print_reply(
     ordered = [path for _, path in sorted(paths.items())]
     if ordered and not quiet:
         print(*ordered, sep="\n", flush=True)
-    if not quiet and (ordered or request.options.sampling.temperature > 0):  # where another seed gives another reply
+    if show_seed and not quiet and (ordered or request.options.sampling.temperature > 0):
         print(f"seed {reply.seed}", file=sys.stderr)
     return reply, ordered
 
@@ -160,7 +166,8 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
                 raise RequestError(f"'{command}' is no command; there are: {COMMANDS}")
             if line or attached:
                 request = make_request([*attached, *([line] if line else [])], history=history, **options)
-                reply, _ = print_reply(model, request, out_dir, first_number=number)
+                show_seed = options.get("seed") is None
+                reply, _ = print_reply(model, request, out_dir, first_number=number, show_seed=show_seed)
                 history, attached = reply.conversation, []
                 number += len(reply.errors) + sum(not isinstance(part, str) for part in reply.parts)
                 for lost in reply.errors:

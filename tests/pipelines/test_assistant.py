@@ -58,7 +58,16 @@ def test_chat_forced_picture_hides_the_text_from_the_reply_and_keeps_it_in_the_c
 
 
 def test_chat_takes_one_modality_as_a_string(model):
-    assert same(model.chat("Hello", modalities="image"), model.chat("Hello", modalities=["image"]))
+    one, listed = (model.chat("Hello", modalities=given, seed=0) for given in ("image", ["image"]))
+    assert same(one, listed)
+
+
+def test_chat_without_a_seed_differs_and_says_which_seed_gives_it_again(model):
+    first, second = (model.chat("Hello", modalities="image") for _ in range(2))
+    assert not same(first, second)
+    assert first.seed != second.seed
+    assert same(model.chat("Hello", modalities="image", seed=first.seed), first)
+    assert model.chat("Hello", modalities="image", seed=None).seed not in (first.seed, second.seed)
 
 
 def test_chat_is_the_same_for_the_same_seed_alone(model):
@@ -156,7 +165,6 @@ def test_stream_closed_early_cancels_the_reply(model):
         ({"seed": -1}, "seed: -1 given, expected a whole number from 0 to"),
         ({"seed": 2**63}, f"seed: {2**63} given, expected a whole number from 0 to {2**63 - 1}"),
         ({"seed": 1.0}, "seed: 1.0 given"),
-        ({"seed": None}, "seed: None given"),
         ({"seed": True}, "seed: True given"),
         ({"temperature": float("nan")}, "temperature: nan given, expected 0 to 10"),
         ({"temperature": "hot"}, "temperature: 'hot' given, expected 0 to 10"),
@@ -196,10 +204,10 @@ def test_chat_passes_on_a_reply_as_history_only_by_its_conversation(model):
 
 
 def test_request_options_fill_in_what_is_not_given():
-    options = request_options(stop="end", modalities=["text", "image"], width_px=64)
+    options = request_options(seed=0, stop="end", modalities=["text", "image"], width_px=64)
     assert (options.seed, options.width_px, options.steps) == (0, 64, None)
     assert (options.sampling.stop, options.sampling.modalities) == (("end",), ("text", "image"))
-    assert request_options(stop=None, modalities=None) == request_options()
+    assert request_options(seed=1, stop=None, modalities=None) == request_options(seed=1)
 
 
 def test_make_request_begins_with_the_system_prompt_and_ends_with_the_message():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -331,6 +332,17 @@ def test_generate_saves_pictures_and_prints_where(run, folder, loaded):
         assert (picture.format, picture.size) == ("PNG", (64, 64))
 
 
+def test_generate_without_a_seed_draws_one_and_shows_it(run, folder, loaded):
+    words = ["generate", "Hello", "--modalities", "image", "--steps", "1", "--out"]
+    first, second = run(*words, "a"), run(*words, "b")
+    (drawn,) = re.fullmatch(r"seed (\d+)\n", first.err).groups()
+    again = run(*words, "c", "--seed", drawn)
+    pictures = [(folder / name / "reply-1.png").read_bytes() for name in "abc"]
+    assert (second.code, again.err) == (0, "")
+    assert pictures[0] == pictures[2]
+    assert pictures[0] != pictures[1]
+
+
 def test_generate_prints_text_and_pictures(run, loaded, first_word_is_a_picture):
     ended = run("generate", "Hello", "--image", "star.png")
     assert ended.code == 0
@@ -371,7 +383,7 @@ def test_generate_json_is_one_object(run, loaded, first_word_is_a_picture):
     ended = run("generate", "Hello", "--json")
     assert (ended.code, ended.err) == (0, "")
     reply = json.loads(ended.out)
-    assert set(reply) == {"text", "media", "errors", "usage", "timings"}
+    assert set(reply) == {"text", "media", "errors", "seed", "usage", "timings"}
     assert reply["text"]
     assert reply["media"] == [{"type": "image", "path": "replies/reply-1.png"}]
     assert reply["errors"] == []

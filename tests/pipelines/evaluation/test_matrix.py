@@ -37,7 +37,7 @@ ANY_SCENE = Scene("circle", "red", "large", "center")
 
 def reply_of(*parts: Any, conversation: Sequence[Message] = ()) -> Reply:
     said = (*conversation, Message("assistant", list(parts)))
-    return Reply(parts, said, (), "stop", Usage(1, 1), {"total": 0.0})
+    return Reply(parts, said, (), "stop", Usage(1, 1), {"total": 0.0}, seed=0)
 
 
 class Oracle:
