@@ -25,6 +25,8 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 MAX_EXTENSIONS = 8
 MAX_WHOLE = 2**53
 _RESOLVER = re.compile(r"\$\{[^{}]*:")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 Schema = TypeVar("Schema")
 
 
@@ -168,6 +170,14 @@ class ServiceLimits:
         for name in (name for name in vars(self) if name.startswith("max_")):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} given, expected at least 1")
+        for origin in self.allowed_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"allowed_origins: '{origin}' given, expected one like https://chat.example.org, or *"
+                )
+        for host in self.allowed_hosts:
+            if not _HOST.fullmatch(host):
+                raise ConfigError(f"allowed_hosts: '{host}' given, expected one like media.example.org or a.org:8443")
         for name in ("body_timeout_s", "write_timeout_s"):
             seconds = getattr(self, name)
             if not (math.isfinite(seconds) and seconds > 0):
@@ -210,6 +220,11 @@ class StackConfig:
                 has, lacks = (kind, f"projectors.{name}") if modality in parts else (f"projectors.{name}", kind)
                 raise ConfigError(f"{has}.{modality} is given without {lacks}.{modality}; add it, or remove the first")
         self._check_signal_tokens(self.backbone.get("signal_tokens") or {})
+        for alias, model in self.service.model_aliases.items():
+            if model != self.name:
+                raise ConfigError(
+                    f"service.model_aliases.{alias}: '{model}' given, expected the stack's name: {self.name}"
+                )
         for stage in self.placement:
             if stage not in self.stages:
                 raise ConfigError(f"placement: no stage '{stage}' in this stack; there are: {', '.join(self.stages)}")

@@ -24,6 +24,7 @@ from pipelines.progress import Progress
 # typer keeps its usage errors to itself; all of them are of the class that `BadParameter` extends.
 UsageError = typer.BadParameter.__bases__[0]
 INTERRUPTED = 130
+KEY_VARIABLE = "ANYGPT_API_KEY"
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)*=.*", re.DOTALL)
 
 app = typer.Typer(
@@ -62,8 +63,9 @@ Deploy = Annotated[Optional[str], typer.Option(help="Where the stages run: a shi
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 ApiKey = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(envvar="ANYGPT_API_KEY", help="The key of the service; safer in the environment."),
+    typer.Option(envvar=KEY_VARIABLE, help="The key of the service; safer in the environment."),
 ]
+AllowNoKey = Annotated[bool, typer.Option("--allow-no-key", help="Let other machines in without a key.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0, max=MAX_SEED)]
 ReplySeed = Annotated[
     Optional[int],  # noqa: UP045
@@ -86,6 +88,21 @@ def split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
         if not OVERRIDE.fullmatch(word):
             raise RequestError(f"argument: '{word}' given after the prompt, expected key.path=value; quote the prompt")
     return prompt, given
+
+
+def given_key(api_key: str | None) -> str | None:
+    """The key without blanks around it; one of blanks alone, also in the environment, is refused.
+
+    Raises:
+        ConfigError: if it cannot be a key.
+    """
+    from pipelines.serving.access import checked_key
+
+    given = os.environ.get(KEY_VARIABLE) if api_key is None else api_key  # typer takes an empty variable for none
+    key = checked_key(given, "--api-key")
+    if key != given:
+        print("anygpt: blanks around the API key are left out", file=sys.stderr)
+    return key
 
 
 def load_model(
@@ -208,6 +225,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     api_key: ApiKey = None,
+    allow_no_key: AllowNoKey = False,
     config: Config = "tiny",
     executor: ExecutorName = "local",
     address: Address = None,
@@ -215,9 +233,12 @@ def serve(
     overrides: Overrides = None,
 ) -> None:
     """Serve OpenAI's HTTP interface: chat completions and images."""
+    from pipelines.serving.access import check_exposure
     from pipelines.serving.server import serve as run
 
-    run(lambda: load_model(config, overrides or [], executor, address, deploy), host, port, api_key)
+    key = given_key(api_key)
+    check_exposure(host, key, allow_no_key)
+    run(lambda: load_model(config, overrides or [], executor, address, deploy), host, port, key)
 
 
 @app.command()
@@ -228,6 +249,7 @@ def demo(
         str | None, typer.Option(help="A running service to talk to, as in http://127.0.0.1:8000.")
     ] = None,
     api_key: ApiKey = None,
+    allow_no_key: AllowNoKey = False,
     config: Config = "tiny",
     executor: ExecutorName = "local",
     address: Address = None,
@@ -236,11 +258,13 @@ def demo(
 ) -> None:
     """A chat in the browser, with this program's own stack or a running service."""
     from pipelines.demo.page import launch_page
+    from pipelines.serving.access import check_exposure
 
+    check_exposure(host, None, allow_no_key)  # the page itself asks for no key
     if server is not None:
         from pipelines.demo.http_backend import HttpBackend
 
-        launch_page(HttpBackend(server, api_key), host, port)
+        launch_page(HttpBackend(server, given_key(api_key)), host, port)
         return
     from pipelines.demo.backends import LocalBackend
 

@@ -11,6 +11,7 @@ from anygpt.media.sources import one_line
 TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
     408: "invalid_request_error",
@@ -55,6 +56,11 @@ class ServiceError(Exception):
     def headers(self) -> dict[str, str]:
         """When to come back, where that helps."""
         return {"Retry-After": "1"} if self.status in (429, 503) else {}
+
+
+def stopping() -> ServiceError:
+    """What a client hears whose request meets the service's end."""
+    return ServiceError(503, "the service is stopping; try again", code="stopping")
 
 
 def as_service_error(error: AnyGPTError) -> ServiceError:

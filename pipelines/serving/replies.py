@@ -9,6 +9,7 @@ from typing import Any
 
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
 from pipelines.serving.errors import ServiceError, as_service_error, as_stage_error
+from pipelines.serving.markdown_media import as_markdown, with_pictures
 from pipelines.wire import WIRE_FORMS, medium_json
 
 
@@ -30,6 +31,7 @@ class ChatReply:
 
     model: str
     seed: int
+    markdown: bool = False  # put pictures into the text as well
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     text: str = ""
@@ -59,7 +61,8 @@ class ChatReply:
             name = WIRE_FORMS[event.modality].listed
             written = {**self._place(event), **medium_json(event.modality, event.medium)}
             self.media.setdefault(name, []).append(written)
-            return {name: [written]}
+            shown = {"content": as_markdown(_url(written))} if self.markdown and event.modality == "image" else {}
+            return {**shown, name: [written]}
         if isinstance(event, MediaFailed):
             lost = {**self._place(event), "stage": event.stage, "message": event.message}
             self.errors.append(lost)
@@ -95,7 +98,10 @@ class ChatReply:
     def completion(self) -> dict[str, Any]:
         """The whole reply."""
         media = {name: sorted(items, key=lambda item: item["index"]) for name, items in self.media.items()}
-        message: dict[str, Any] = {"role": "assistant", "content": self.text or None, "refusal": None, **media}
+        content = self.text
+        if self.markdown:
+            content = with_pictures(content, [(item["text_offset"], _url(item)) for item in media.get("images", ())])
+        message: dict[str, Any] = {"role": "assistant", "content": content or None, "refusal": None, **media}
         if "audios" in media:
             message["audio"] = self._openai_audio(media["audios"][0])
         if self.errors:
@@ -119,3 +125,9 @@ class ChatReply:
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "seed": self.seed}
+
+
+def _url(item: dict[str, Any]) -> str:
+    """The data URL of a medium as JSON."""
+    url: str = item[item["type"]]["url"]
+    return url

@@ -1,11 +1,9 @@
-"""From OpenAI's request bodies to requests of the pipeline. Media are decoded here, within the service's limits."""
+"""From OpenAI's request bodies to requests of the pipeline. Media are decoded by a `DecoderPool`, within the limits."""
 
 from __future__ import annotations
 
+import asyncio
 import re
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,44 +14,44 @@ from anygpt.messages import MediumRef, Message, Part, modality_of
 from anygpt.requests import drawn_seed
 from pipelines.any_to_any import Request
 from pipelines.assistant import request_options
+from pipelines.media_decoding.fetching import is_allowed
+from pipelines.media_decoding.pool import DecoderPool
 from pipelines.serving.errors import ServiceError
+from pipelines.serving.markdown_media import split_pictures
 from pipelines.serving.schema import (
     AssistantMessage,
     ChatBody,
     ImagesBody,
+    ImageUrl,
     InputAudioPart,
     LostMedium,
     MediaPart,
+    ReplyImage,
     ReplyMedium,
     TextPart,
 )
 from pipelines.wire import MODALITY_OF_TYPE
 
-FETCH_TIMEOUT_S = 10.0
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
 
-def chat_request(body: ChatBody, config: StackConfig) -> Request:
-    """The request that a chat body asks for.
+async def chat_request(body: ChatBody, config: StackConfig, decoders: DecoderPool) -> Request:
+    """The request that a chat body asks for; cancelling it ends the decoding of its media.
 
     Raises:
         ServiceError: 404 for another model's name, 413 for too much.
         RequestError, MediaError: if the conversation, an option or a picture cannot be used.
     """
-    _check_model(body.model, config)
-    if body.max_tokens is not None and body.max_completion_tokens is not None:
-        raise RequestError("max_tokens: given together with max_completion_tokens; leave one out")
-    budget = _MediaBudget(config)
-    conversation = [_message(message, budget) for message in body.messages]
+    check_model(body.model, config)
     width_px, height_px = _size(body.size)
-    options = request_options(
+    options = request_options(  # first: what they refuse costs no decoding
         seed=body.seed,
-        modalities=body.modalities,
+        modalities=body.modalities or None,
         max_tokens=_tokens(body, config),
         temperature=body.temperature or 0.0,
         top_p=1.0 if body.top_p is None else body.top_p,
         top_k=body.top_k or 0,
-        stop=body.stop,
+        stop=[text for text in [body.stop] if text] if isinstance(body.stop, str) else body.stop,
         steps=body.steps,
         guidance=body.guidance,
         width_px=width_px,
@@ -61,6 +59,14 @@ def chat_request(body: ChatBody, config: StackConfig) -> Request:
         frames=body.frames,
         duration_s=body.duration_s,
     )
+    media = _Media(config, decoders)
+    try:
+        conversation = await asyncio.wait_for(media.conversation(body.messages), config.limits.decode_timeout_s)
+    except asyncio.TimeoutError as error:
+        raise RequestError(
+            f"messages: reading their media takes longer than limits.decode_timeout_s="
+            f"{config.limits.decode_timeout_s:g} seconds; send fewer or smaller ones"
+        ) from error
     return Request(conversation, options)
 
 
@@ -78,7 +84,7 @@ def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
         ServiceError, RequestError: as `chat_request`.
     """
     if body.model is not None:
-        _check_model(body.model, config)
+        check_model(body.model, config)
     count = body.n or 1
     first_seed = drawn_seed() if body.seed is None else body.seed
     if count > config.service.max_images:
@@ -89,7 +95,7 @@ def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
             [Message("user", body.prompt)],
             request_options(
                 seed=first_seed + at,
-                modalities=["image"],
+                modalities=["text", "image"],  # text, so that the model can say why it draws nothing
                 steps=body.steps,
                 guidance=body.guidance,
                 width_px=width_px,
@@ -100,14 +106,24 @@ def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
     ]
 
 
-def _check_model(name: str, config: StackConfig) -> None:
-    if name != config.name:
+def check_model(name: str, config: StackConfig) -> None:
+    """Refuse a name that is not the model's, nor one of `service.model_aliases`.
+
+    Raises:
+        ServiceError: 404.
+    """
+    aliases = config.service.model_aliases
+    if name != config.name and name not in aliases and "*" not in aliases:
         message = f"model: '{name}' given, but this service has: {config.name}"
         raise ServiceError(404, message, param="model", code="model_not_found")
 
 
 def _tokens(body: ChatBody, config: StackConfig) -> int | None:
     asked = body.max_completion_tokens if body.max_tokens is None else body.max_tokens
+    if body.max_completion_tokens not in (None, asked):
+        raise RequestError(
+            f"max_tokens: {asked} given together with max_completion_tokens={body.max_completion_tokens}; leave one out"
+        )
     limit = config.service.max_tokens
     if asked is not None and asked > limit:
         raise RequestError(f"max_tokens: {asked} given, expected at most {limit}")
@@ -115,7 +131,7 @@ def _tokens(body: ChatBody, config: StackConfig) -> int | None:
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:
-    if size in (None, "auto"):
+    if size in (None, "", "auto"):
         return None, None
     match = _SIZE.fullmatch(size or "")
     if not match:
@@ -123,90 +139,87 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
     return int(match[1]), int(match[2])
 
 
-class _MediaBudget:
-    """Decodes a request's media as long as all of them together stay within the service's limit."""
+class _Media:
+    """A request's messages with their media decoded, as long as all of them together stay within the limit."""
 
-    def __init__(self, config: StackConfig) -> None:
+    def __init__(self, config: StackConfig, decoders: DecoderPool) -> None:
         self.config = config
+        self.decoders = decoders
         self.bytes = 0
 
-    def load(self, part: MediaPart | ReplyMedium) -> Any:
-        service = self.config.service
-        modality = MODALITY_OF_TYPE.get(part.type, "audio")  # OpenAI's own part for sound has a name of its own
-        kind, limits = KINDS[modality], getattr(self.config.limits, modality)
-        medium = kind.load(self._source(part, kind.mime, limits.max_bytes), limits)
-        self.bytes += kind.num_bytes(medium)
-        if self.bytes > service.max_media_bytes:
-            raise ServiceError(
-                413, f"messages: media of more than {service.max_media_bytes} bytes in all, decoded; shrink them"
-            )
-        return medium
+    async def conversation(self, messages: Sequence[Any]) -> list[Message]:
+        """The messages."""
+        return [await self._message(message) for message in messages]
 
-    def _source(self, part: MediaPart | ReplyMedium, mime: str, max_bytes: int) -> str | bytes:
-        if isinstance(part, InputAudioPart):
-            return f"data:audio/{part.input_audio.format};base64,{part.input_audio.data}"
-        url: str = getattr(part, part.type).url
-        if url.startswith("data:"):
-            return url
-        if _host(url) in self.config.service.allowed_hosts:
-            return _fetch(part.type, url, max_bytes)
-        allowed = ", ".join(self.config.service.allowed_hosts) or "none"
-        raise MediaError(
-            f"{part.type}: {'an address' if url else 'nothing'} given, expected a data URL (data:{mime};base64,…); "
-            f"hosts that may be asked over https: {allowed}"
-        )
+    async def _message(self, message: Any) -> Message:
+        if isinstance(message, AssistantMessage):
+            return await self._reply(message)
+        if message.role in ("system", "developer"):
+            return Message("system", _joined(message.content))
+        if isinstance(message.content, str):
+            return Message("user", message.content)
+        parts = [part.text if isinstance(part, TextPart) else await self._load(part) for part in message.content]
+        return Message("user", parts)
 
-
-def _host(url: str) -> str | None:
-    """The host of an https address; None of anything else."""
-    try:
-        address = urllib.parse.urlsplit(url)
-    except ValueError:
-        return None
-    return address.hostname if address.scheme == "https" else None
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """An allowed host must not send the service elsewhere."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
-def _fetch(name: str, url: str, max_bytes: int) -> bytes:
-    try:
-        with urllib.request.build_opener(_NoRedirects).open(url, timeout=FETCH_TIMEOUT_S) as answer:
-            data: bytes = answer.read(max_bytes + 1)
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        raise MediaError(f"{name}: the address cannot be read ({error}); send the file as a data URL") from error
-    return data
-
-
-def _message(message: Any, budget: _MediaBudget) -> Message:
-    if isinstance(message, AssistantMessage):
+    async def _reply(self, message: AssistantMessage) -> Message:
+        """An earlier reply's parts in order: every medium, or a lost one's place, after the characters before it."""
         if message.audio and not message.audios:
             raise RequestError(
                 "audio: an earlier sound by its id given, which is not kept; give its message back whole"
             )
-        lost = [medium for medium in message.errors or () if medium.type in budget.config.generators]
-        return Message("assistant", _reply_parts(_joined(message.content), [*message.media, *lost], budget))
-    if message.role in ("system", "developer"):
-        return Message("system", _joined(message.content))
-    if isinstance(message.content, str):
-        return Message("user", message.content)
-    return Message("user", [part.text if isinstance(part, TextPart) else budget.load(part) for part in message.content])
+        text = _joined(message.content) or message.refusal or ""
+        media: list[ReplyMedium | LostMedium] = list(message.media)
+        text, shown = split_pictures(text)
+        if shown:  # the pictures are in the text as Markdown; `images` holds the same ones, if it came back at all
+            pictures = [_picture(offset, url) for offset, url in shown]
+            media = [*pictures, *(medium for medium in media if not isinstance(medium, ReplyImage))]
+        media += [medium for medium in message.errors or () if medium.type in self.config.generators]
+        parts: list[Part] = []
+        start = 0
+        for medium in sorted(media, key=lambda m: (m.text_offset is None, m.text_offset, m.index or 0)):
+            end = len(text) if medium.text_offset is None else min(max(medium.text_offset, start), len(text))
+            lost = isinstance(medium, LostMedium)
+            parts += [text[start:end], MediumRef(medium.type) if lost else await self._load(medium)]
+            start = end
+        return Message("assistant", [part for part in (*parts, text[start:]) if part != ""])
+
+    async def _load(self, part: Any) -> Any:
+        """Decode one medium.
+
+        Raises:
+            MediaError: if it cannot be used.
+            ServiceError: 413 if all media together are too large.
+        """
+        modality = MODALITY_OF_TYPE.get(part.type, "audio")  # OpenAI's own part for sound has a name of its own
+        kind, limits = KINDS[modality], getattr(self.config.limits, modality)
+        source, is_address = self._source(part, kind.mime)
+        fetched_for = part.type if is_address else None
+        medium = await self.decoders.decode(modality, source, limits, fetched_for=fetched_for)
+        self.bytes += kind.num_bytes(medium)
+        most = self.config.service.max_media_bytes
+        if self.bytes > most:
+            raise ServiceError(413, f"messages: media of more than {most} bytes in all, decoded; shrink them")
+        return medium
+
+    def _source(self, part: MediaPart | ReplyMedium, mime: str) -> tuple[str, bool]:
+        """A data URL, or an address that may be fetched and True."""
+        if isinstance(part, InputAudioPart):
+            return f"data:audio/{part.input_audio.format};base64,{part.input_audio.data}", False
+        url: str = getattr(part, part.type).url
+        if url[:5].lower() == "data:":
+            return url, False
+        hosts = self.config.service.allowed_hosts
+        if is_allowed(url, hosts):
+            return url, True
+        raise MediaError(
+            f"{part.type}: {'an address' if url else 'nothing'} given, expected a data URL (data:{mime};base64,…); "
+            f"hosts that may be asked over https: {', '.join(hosts) or 'none'}"
+        )
+
+
+def _picture(offset: int, url: str) -> ReplyImage:
+    return ReplyImage(type="image_url", image_url=ImageUrl(url=url), index=None, text_offset=offset)
 
 
 def _joined(content: str | Sequence[TextPart] | None) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content or ())
-
-
-def _reply_parts(text: str, media: Sequence[ReplyMedium | LostMedium], budget: _MediaBudget) -> list[Part]:
-    """An earlier reply's parts in order: every medium, or a lost one's place, after the characters before it."""
-    parts: list[Part] = []
-    start = 0
-    for medium in sorted(media, key=lambda medium: (medium.text_offset is None, medium.text_offset, medium.index or 0)):
-        end = len(text) if medium.text_offset is None else min(max(medium.text_offset, start), len(text))
-        parts += [text[start:end], MediumRef(medium.type) if isinstance(medium, LostMedium) else budget.load(medium)]
-        start = end
-    return [part for part in (*parts, text[start:]) if part != ""]

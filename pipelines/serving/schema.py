@@ -1,32 +1,37 @@
-"""What a client may send: OpenAI's request bodies, with what this service adds, checked field by field."""
+"""What a client may send: OpenAI's request bodies, with what this service adds.
+
+Types are checked field by field. What a body holds besides is kept apart, so that it can be named (`bodies.py`); what
+OpenAI's interface has and this service has not is in `unavailable.py`.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from anygpt.media.sources import one_line
-from pipelines.serving.errors import ServiceError
-
-Body = TypeVar("Body", bound=BaseModel)
+from pipelines.serving.unavailable import CHAT, IMAGES, REPLY, Unavailable
 
 
-class Strict(BaseModel):
-    """No conversion of types, no unknown fields."""
+class Sent(BaseModel):
+    """No conversion of types; unknown fields are kept in `model_extra`.
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    Attributes:
+        unavailable: fields of OpenAI's that may be there as long as they ask for nothing.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    unavailable: ClassVar[dict[str, Unavailable]] = {}
 
 
-class TextPart(Strict):
+class TextPart(Sent):
     """Text of a message."""
 
     type: Literal["text"]
     text: str
 
 
-class MediaUrl(Strict):
+class MediaUrl(Sent):
     """A data URL, or an address on a host that the service may ask."""
 
     url: str
@@ -35,52 +40,57 @@ class MediaUrl(Strict):
 class ImageUrl(MediaUrl):
     """With OpenAI's wish for detail, which changes nothing here."""
 
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: str | None = None
 
 
-class ImagePart(Strict):
+def _with_url(value: Any) -> Any:
+    """Some clients give the address itself in the place of {"url": address}."""
+    return {"url": value} if isinstance(value, str) else value
+
+
+class ImagePart(Sent):
     """A picture of a message."""
 
     type: Literal["image_url"]
-    image_url: ImageUrl
+    image_url: Annotated[ImageUrl, BeforeValidator(_with_url)]
 
 
-class AudioPart(Strict):
+class AudioPart(Sent):
     """A sound of a message."""
 
     type: Literal["audio_url"]
-    audio_url: MediaUrl
+    audio_url: Annotated[MediaUrl, BeforeValidator(_with_url)]
 
 
-class VideoPart(Strict):
+class VideoPart(Sent):
     """A video of a message."""
 
     type: Literal["video_url"]
-    video_url: MediaUrl
+    video_url: Annotated[MediaUrl, BeforeValidator(_with_url)]
 
 
-class PointsPart(Strict):
+class PointsPart(Sent):
     """A point cloud of a message."""
 
     type: Literal["points_url"]
-    points_url: MediaUrl
+    points_url: Annotated[MediaUrl, BeforeValidator(_with_url)]
 
 
-class InputAudio(Strict):
+class InputAudio(Sent):
     """A sound as OpenAI has it: base64 of a file."""
 
     data: str
     format: Literal["wav", "mp3", "flac", "ogg", "opus", "m4a"]
 
 
-class InputAudioPart(Strict):
+class InputAudioPart(Sent):
     """A sound of a message, in OpenAI's shape."""
 
     type: Literal["input_audio"]
     input_audio: InputAudio
 
 
-class Placed(Strict):
+class Placed(Sent):
     """Where a medium of an earlier reply stood: among the reply's parts, and after how many characters."""
 
     index: int | None = Field(None, ge=0)
@@ -111,7 +121,7 @@ MediaPart = ImagePart | AudioPart | InputAudioPart | VideoPart | PointsPart
 ReplyMedium = ReplyImage | ReplyAudio | ReplyVideo
 
 
-class SystemMessage(Strict):
+class SystemMessage(Sent):
     """Instructions."""
 
     role: Literal["system", "developer"]
@@ -119,7 +129,7 @@ class SystemMessage(Strict):
     name: str | None = None
 
 
-class UserMessage(Strict):
+class UserMessage(Sent):
     """What the user says and shows."""
 
     role: Literal["user"]
@@ -127,7 +137,7 @@ class UserMessage(Strict):
     name: str | None = None
 
 
-class AssistantMessage(Strict):
+class AssistantMessage(Sent):
     """An earlier reply, as this service gave it."""
 
     role: Literal["assistant"]
@@ -138,11 +148,10 @@ class AssistantMessage(Strict):
     errors: list[LostMedium] | None = None
     name: str | None = None
     # What OpenAI's client writes back with an earlier reply.
-    refusal: None = None
+    unavailable: ClassVar[dict[str, Unavailable]] = REPLY
+    refusal: str | None = None  # in the place of `content`
     audio: dict[str, Any] | None = None  # the first of `audios` once more
     annotations: list[Any] | None = None
-    function_call: None = None
-    tool_calls: None = None
 
     @property
     def media(self) -> list[ReplyMedium]:
@@ -150,21 +159,21 @@ class AssistantMessage(Strict):
         return [*(self.images or ()), *(self.audios or ()), *(self.videos or ())]
 
 
-class StreamOptions(Strict):
+class StreamOptions(Sent):
     """How to stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class AudioFormat(Strict):
+class AudioFormat(Sent):
     """How OpenAI's client asks for sounds: there is one format, and a voice says nothing to a sound generator."""
 
     format: Literal["wav"]
     voice: str | None = None
 
 
-class ChatBody(Strict):
+class ChatBody(Sent):
     """`POST /v1/chat/completions`."""
 
     model: str
@@ -185,20 +194,19 @@ class ChatBody(Strict):
     size: str | None = None
     frames: int | None = None
     duration_s: float | None = None
-    # Accepted where they ask for what is done anyway.
+    markdown_media: bool | None = None
+    # Taken, since they ask for nothing that a reply would show.
     audio: AudioFormat | None = None
-    n: Literal[1] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None
-    service_tier: Literal["auto", "default"] | None = None
-    frequency_penalty: Literal[0] | None = None
-    presence_penalty: Literal[0] | None = None
-    logprobs: Literal[False] | None = None
-    response_format: dict[Literal["type"], Literal["text"]] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    safety_identifier: str | None = None
+    unavailable: ClassVar[dict[str, Unavailable]] = CHAT
 
 
-class ImagesBody(Strict):
+class ImagesBody(Sent):
     """`POST /v1/images/generations`."""
 
     prompt: str
@@ -208,60 +216,6 @@ class ImagesBody(Strict):
     seed: int | None = None
     steps: int | None = None
     guidance: float | None = None
-    response_format: Literal["b64_json"] | None = None
-    output_format: Literal["png"] | None = None
     user: str | None = None
-
-
-def parse_body(schema: type[Body], data: bytes, max_values: int) -> Body:
-    """Check a JSON body.
-
-    Args:
-        schema: `ChatBody` or `ImagesBody`.
-        data: the bytes as they came.
-        max_values: most values in it; each costs far more memory than its bytes.
-    Raises:
-        ServiceError: 400 if it is no JSON object, 422 if a field is missing or of a wrong type.
-    """
-    if data.count(b",") + data.count(b"[") + data.count(b"{") > max_values:
-        raise ServiceError(400, f"body: more than {max_values} values given; shorten the conversation")
-    try:
-        values = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # ValueError covers JSON and UTF-8 errors
-        reason = "nested too deeply" if isinstance(error, RecursionError) else one_line(str(error))
-        raise ServiceError(400, f"body: no valid JSON ({reason})") from error
-    if not isinstance(values, dict):
-        raise ServiceError(400, f"body: a JSON {type(values).__name__} given, expected an object")
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        raise _refusal(error) from error
-    except RecursionError as error:
-        raise ServiceError(400, "body: nested too deeply") from error
-
-
-def _path(steps: tuple[int | str, ...]) -> str:
-    """Where in the body, without the names that pydantic gives to the branches of unions."""
-    path: list[str] = []
-    for before, step in zip((None, *steps), steps, strict=False):
-        branch = isinstance(step, str) and ("[" in step or step == "str" or isinstance(before, int))
-        path += [] if branch else [str(step)]
-    return ".".join(path) or "body"
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _refusal(error: ValidationError) -> ServiceError:
-    """The first problem of a body, in one line."""
-    problems = error.errors(include_url=False, include_context=False)
-    problem = max(problems, key=lambda problem: len(problem["loc"]))  # of a union's branches, the one that fitted best
-    where = _path(problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return ServiceError(400, f"{where}: given, which this service does not know; leave it out", param=where)
-    if problem["type"] == "missing":
-        return ServiceError(422, f"{where}: not given; add it", param=where)
-    given = one_line(repr(problem["input"]))
-    expected = problem["msg"][0].lower() + problem["msg"][1:]
-    return ServiceError(422, f"{where}: {given} given, but {one_line(expected)}", param=where)
+    moderation: str | None = None
+    unavailable: ClassVar[dict[str, Unavailable]] = IMAGES

@@ -19,6 +19,7 @@ try:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
+    from pipelines.serving.access import is_loopback
     from pipelines.serving.app import create_app
 except ImportError as error:
     raise MissingExtraError(f"the service needs {error.name}: pip install 'anygpt[serve]'") from error
@@ -27,7 +28,6 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 10
 ANSWER_S = 5  # for the answers of requests that are cancelled then
 HEADERS_S = 30
@@ -176,8 +176,8 @@ def serve(load: Callable[[], AnyGPT], host: str, port: int, api_key: str | None 
         RequestError: if the address cannot be listened on; nothing is loaded then.
     """
     check_address(host, port)
-    if api_key is None and host not in LOOPBACK:
-        print(f"anygpt: no key is set, so everybody who reaches {host} is let in", file=sys.stderr)
+    if api_key is None and not is_loopback(host):
+        print(f"anygpt: no API key is set: anyone who can reach {host} can use the service", file=sys.stderr)
     with load() as model:
         server = make_server(model, host, port, api_key)
         print(f"anygpt: serving {model.config.name} at http://{host}:{port}/v1", file=sys.stderr, flush=True)
