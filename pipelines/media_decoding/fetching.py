@@ -48,6 +48,9 @@ def fetch(url: str, name: str, max_bytes: int) -> bytes:
     try:
         with urllib.request.build_opener(_NoRedirects).open(url, timeout=SILENCE_S) as answer:
             data: bytes = answer.read(max_bytes + 1)
+            promised = answer.headers.get("Content-Length", "")
+            if promised.isdigit() and len(data) < min(int(promised), max_bytes + 1):
+                raise http.client.IncompleteRead(data, int(promised) - len(data))
     except (OSError, ValueError, urllib.error.URLError, http.client.HTTPException) as error:
         reason = one_line(str(error)) or type(error).__name__
         raise MediaError(f"{name}: the address cannot be read ({reason}); send the file as a data URL") from error

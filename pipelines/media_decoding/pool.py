@@ -28,12 +28,14 @@ class DecoderPool:
 
     Args:
         timeout_s: longest time for one file; fetching it and starting a process count.
+    Attributes:
+        working: the processes that are decoding now.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self._idle: list[_Process] = []
-        self._working: set[_Process] = set()
+        self.working: set[_Process] = set()
         self._threads = ThreadPoolExecutor(AT_ONCE, "anygpt-decoding")
         self._places = asyncio.Semaphore(AT_ONCE)
         self._places_of: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PER_MODALITY))
@@ -45,7 +47,7 @@ class DecoderPool:
 
     def close(self) -> None:
         """End all processes; files that are being decoded fail."""
-        for process in (*self._idle, *self._working):
+        for process in (*self._idle, *self.working):
             process.kill()
         self._idle.clear()
         self._threads.shutdown(wait=False)
@@ -87,7 +89,7 @@ class DecoderPool:
     async def _ask(self, job: dict[str, Any], payload: Buffer) -> tuple[dict[str, Any], list[bytearray]]:
         """Let a process work on a job; it is ended if it takes too long or nobody waits any more."""
         process = self._idle.pop() if self._idle else _Process()
-        self._working.add(process)
+        self.working.add(process)
         work = asyncio.get_running_loop().run_in_executor(self._threads, process.ask, job, payload)
         work.add_done_callback(_take_note)
         try:
@@ -107,7 +109,7 @@ class DecoderPool:
             process.kill()
             raise
         finally:
-            self._working.discard(process)
+            self.working.discard(process)
         if len(self._idle) < KEPT_IDLE:
             self._idle.append(process)
         else:

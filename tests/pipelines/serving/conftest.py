@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
 import openai
 import pytest
 
 from anygpt import AnyGPT
+from anygpt.config import ServiceLimits
 from pipelines.serving.server import Server, make_server
 
 KEY = "a-key"
@@ -69,3 +71,23 @@ def ray_service(ray_tiny: AnyGPT) -> Iterator[Running]:
 def service(request: pytest.FixtureRequest) -> Running:
     """The service on both executors in turn."""
     return request.getfixturevalue(f"{request.param}_service")
+
+
+def reconfigured(model: AnyGPT, **service: Any) -> AnyGPT:
+    """The same loaded stack under other settings of the service."""
+    other = AnyGPT.__new__(AnyGPT)
+    other.__dict__.update(model.__dict__, config=replace(model.config, service=ServiceLimits(**service)))
+    return other
+
+
+@pytest.fixture(scope="session")
+def open_service(tiny: AnyGPT) -> Iterator[Running]:
+    """A service for pages of other origins and for clients that know no media."""
+    settings: dict[str, Any] = {
+        "allowed_origins": ["https://chat.example.org"],
+        "markdown_media": True,
+        "model_aliases": {"gpt-4o": "tiny"},
+        "metrics_key": True,
+    }
+    with running(reconfigured(tiny, **settings)) as service:
+        yield service

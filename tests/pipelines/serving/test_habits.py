@@ -11,7 +11,6 @@ import httpx
 import pytest
 from PIL import Image
 
-from anygpt import AnyGPT
 from anygpt.config import ServiceLimits
 from anygpt.errors import ConfigError
 from anygpt.media import to_data_url
@@ -19,7 +18,7 @@ from anygpt.world.images import render_image
 from anygpt.world.oracle import read_image, read_text
 from anygpt.world.scenes import Scene
 from pipelines.serving.app import create_app
-from tests.pipelines.serving.conftest import Running, running
+from tests.pipelines.serving.conftest import Running, reconfigured, running
 
 CHAT, IMAGES = "/v1/chat/completions", "/v1/images/generations"
 SAID = {"role": "user", "content": "Hello"}
@@ -29,13 +28,6 @@ CIRCLE = "Draw a small blue circle at the top left."
 
 def chat(*messages: Any, **fields: Any) -> dict[str, Any]:
     return {"model": "tiny", "messages": list(messages) or [SAID], "max_tokens": 2, **fields}
-
-
-def reconfigured(model: AnyGPT, **service: Any) -> AnyGPT:
-    """The same loaded stack under other settings of the service."""
-    other = AnyGPT.__new__(AnyGPT)
-    other.__dict__.update(model.__dict__, config=replace(model.config, service=ServiceLimits(**service)))
-    return other
 
 
 IDLE = [
@@ -176,19 +168,6 @@ def test_sampled_text_without_a_seed_differs(local_service):
         body = chat(temperature=2, max_tokens=20, modalities=["text"])
         texts = {http.post(CHAT, json=body).json()["choices"][0]["message"]["content"] for _ in range(3)}
     assert len(texts) == 3
-
-
-@pytest.fixture(scope="module")
-def open_service(tiny: AnyGPT) -> Any:
-    """A service for pages of other origins and for clients that know no media."""
-    settings = {
-        "allowed_origins": ["https://chat.example.org"],
-        "markdown_media": True,
-        "model_aliases": {"gpt-4o": "tiny"},
-        "metrics_key": True,
-    }
-    with running(reconfigured(tiny, **settings)) as service:
-        yield service
 
 
 def preflight(service: Running, origin: str) -> httpx.Response:
