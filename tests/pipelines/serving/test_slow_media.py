@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,7 @@ DEADLINE_S = 4.0
 @pytest.fixture(scope="module")
 def service(tiny: AnyGPT) -> Any:
     """A service whose own deadline is what ends slow videos, and that holds few bytes of bodies."""
-    limits = replace(tiny.config.limits, decode_timeout_s=DEADLINE_S, video=VideoLimits())
+    limits = replace(tiny.config.limits, decode_timeout_s=DEADLINE_S, video=VideoLimits(max_total_pixels=10**15))
     other = reconfigured(tiny, max_body_bytes_in_flight=20_000_000, max_requests=4)
     other.config = replace(other.config, limits=limits)
     with running(other) as started:
@@ -74,25 +75,24 @@ def until(condition: Any, seconds: float = 10.0) -> bool:
 
 
 def test_slow_video_is_refused_at_the_deadline_and_others_do_not_wait(service):
-    connections = [sent(service, SLOW) for _ in range(6)]
-    assert until(lambda: working(service))
-    with service.http as http:
-        for body in (HELLO, PICTURE):
-            started = time.monotonic()
-            assert http.post(CHAT, json=body).status_code == 200
-            assert time.monotonic() - started < 15
-    answers = [connection.recv(65536).decode() for connection in connections]
-    for answer in answers:
-        assert answer.startswith("HTTP/1.1 400")
-        assert "limits.decode_timeout_s=4 seconds" in answer
-    for connection in connections:
-        connection.close()
+    with ExitStack() as open_connections:
+        connections = [open_connections.enter_context(sent(service, SLOW)) for _ in range(6)]
+        assert until(lambda: working(service))
+        with service.http as http:
+            for body in (HELLO, PICTURE):
+                started = time.monotonic()
+                answer = http.post(CHAT, json=body)
+                assert answer.status_code == 200, answer.text
+                assert time.monotonic() - started < 15
+        answers = [connection.recv(65536).decode() for connection in connections]
+    for told in answers:
+        assert told.startswith("HTTP/1.1 400")
+        assert "limits.decode_timeout_s=4 seconds" in told
 
 
 def test_decoding_ends_when_the_client_goes(service):
-    connection = sent(service, SLOW)
-    assert until(lambda: working(service))
-    connection.close()
+    with sent(service, SLOW):
+        assert until(lambda: working(service))
     assert until(lambda: not working(service), seconds=DEADLINE_S - 1)
 
 
@@ -109,12 +109,12 @@ def test_bodies_on_their_way_are_bounded_in_sum_and_freed(service):
     before = psutil.Process().memory_info().rss
     promised = 15_000_000
     padding = {**HELLO, "user": "x" * 14_000_000}
-    connections = [sent(service, padding, length=promised) for _ in range(RECEIVING_PER_PLACE)]
-    time.sleep(0.5)
     held = service.server.config.app.state.service.bodies  # type: ignore[union-attr]
-    assert 0 < held.held_bytes <= 20_000_000
-    for connection in connections:
-        connection.close()
+    with ExitStack() as open_connections:
+        for _ in range(RECEIVING_PER_PLACE):
+            open_connections.enter_context(sent(service, padding, length=promised))
+        time.sleep(0.5)
+        assert 0 < held.held_bytes <= 20_000_000
     assert until(lambda: held.held_bytes == 0)
     assert psutil.Process().memory_info().rss - before < 60_000_000
     with service.http as http:
@@ -122,10 +122,9 @@ def test_bodies_on_their_way_are_bounded_in_sum_and_freed(service):
 
 
 def test_body_beyond_the_sum_is_told_to_come_back(service):
-    first = sent(service, {**HELLO, "user": "x" * 14_000_000}, length=15_000_000)
     held = service.server.config.app.state.service.bodies  # type: ignore[union-attr]
-    assert until(lambda: held.held_bytes > 14_000_000)
-    with service.http as http:
+    with sent(service, {**HELLO, "user": "x" * 14_000_000}, length=15_000_000), service.http as http:
+        assert until(lambda: held.held_bytes > 14_000_000)
         try:
             answer = http.post(CHAT, json={**HELLO, "user": "x" * 14_000_000})
             assert answer.status_code == 429
@@ -133,5 +132,4 @@ def test_body_beyond_the_sum_is_told_to_come_back(service):
         except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
             pass  # the service hung up on the rest
         assert http.post(CHAT, json=HELLO).status_code == 200
-    first.close()
     assert until(lambda: held.held_bytes == 0)
