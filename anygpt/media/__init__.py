@@ -3,11 +3,13 @@
 PyAV and trimesh, from the extra `media`, are imported only when a sound, video or mesh is at hand.
 """
 
-from anygpt.media.audio import AudioLimits, AudioSource, encode_wav, load_audio, resample, save_audio
+from anygpt.media.audio import AudioLimits, AudioSource, encode_wav, load_audio, save_audio
 from anygpt.media.image import ImageLimits, ImageSource, encode_png, load_image, save_image, to_data_url
 from anygpt.media.points import PointLimits, PointSource, encode_ply, load_points, save_points
+from anygpt.media.resampling import resample
 from anygpt.media.values import Audio, PointCloud, Video
-from anygpt.media.video import VideoLimits, VideoSource, encode_mp4, load_video, save_video
+from anygpt.media.video import VideoLimits, VideoSource, load_video
+from anygpt.media.video_encoding import encode_mp4, save_video
 
 __all__ = [
     "Audio",

@@ -18,7 +18,8 @@ from anygpt.media.audio import AudioLimits, encode_wav, load_audio, save_audio
 from anygpt.media.image import ImageLimits, encode_png, load_image, save_image
 from anygpt.media.points import PointLimits, encode_ply, load_points, save_points
 from anygpt.media.values import Audio, PointCloud, Video
-from anygpt.media.video import VideoLimits, encode_mp4, load_video, save_video
+from anygpt.media.video import VideoLimits, load_video
+from anygpt.media.video_encoding import encode_mp4, save_video
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from anygpt.errors import ConfigError, MediaError, MissingExtraError
-from anygpt.media.audio import check_limits, check_suffix, errors_as_media_errors
+from anygpt.media.containers import errors_as_media_errors
 from anygpt.media.image import FORMATS, load_image
-from anygpt.media.saving import write_atomically
+from anygpt.media.limits import check_limits
+from anygpt.media.saving import check_suffix, write_atomically
 from anygpt.media.sources import Source, one_line, read_source, source_name
 from anygpt.media.values import PointCloud
 

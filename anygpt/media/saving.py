@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from anygpt.errors import MediaError
 from anygpt.media.sources import one_line, source_name
@@ -45,3 +46,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, medium: str) 
             f"{name}: cannot be written ({reason}), expected a folder that exists and has room; "
             "make it or choose another path"
         ) from error
+
+
+def check_suffix(path: Any, suffix: str, medium: str, reason: str) -> None:
+    """Refuse to save to a path that does not end in `suffix`."""
+    if not isinstance(path, (str, os.PathLike)) or not os.fsdecode(path).lower().endswith(suffix):
+        raise MediaError(
+            f"{source_name(path, medium)}: a place to save to given, expected a path that ends in '{suffix}'; "
+            f"change the ending, as {reason}"
+        )

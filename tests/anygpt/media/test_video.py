@@ -9,6 +9,7 @@ import base64
 import io
 import struct
 import tracemalloc
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,12 +37,21 @@ def tone(duration_s: float, rate_hz: int = 16_000) -> Audio:
 
 
 def encoded_video(
-    container: str, codec: str, pixel_format: str, frames_FHW3: np.ndarray, times: list[int] | None = None
+    container: str,
+    codec: str,
+    pixel_format: str,
+    frames_FHW3: np.ndarray,
+    times: list[int] | None = None,
+    *,
+    options: dict[str, str] | None = None,
+    pixel_aspect: Fraction | None = None,
 ) -> bytes:
     """A file of 10 frames a second, or of frames that start at `times`, in tenths of a second."""
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=container) as file:
+    with av.open(buffer, "w", format=container, options=options or {}) as file:
         stream = file.add_stream(codec, rate=10)
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         stream.height, stream.width = frames_FHW3.shape[1:3]
         stream.pix_fmt = pixel_format
         for time, frame_HW3 in zip(times or range(len(frames_FHW3)), frames_FHW3, strict=True):
@@ -156,6 +166,58 @@ def test_load_video_spreads_frames_of_varying_duration_over_the_same_time() -> N
     assert video.duration_s >= 1.0
 
 
+CLOCK_S = 1_700_000_000  # an hour in November 2023, counted from 1970
+CLOCK_TIMES = {  # in tenths of a second
+    "from a clock time on": [10 * CLOCK_S + index for index in range(9)],
+    "from an hour on": [36_000 + index for index in range(9)],
+    "from 0, then a clock time": [0, *(10 * CLOCK_S + index for index in range(1, 9))],
+}
+
+
+@pytest.mark.parametrize(
+    ("container", "case"),
+    # The last is not for MP4, which holds the difference of two frames in 32 bits.
+    [*(("matroska", case) for case in CLOCK_TIMES), *(("mp4", case) for case in list(CLOCK_TIMES)[:2])],
+)
+def test_load_video_counts_time_from_the_first_frame_on(container: str, case: str) -> None:
+    video = load_video(encoded_video(container, "libx264", "yuv420p", fading(9), times=CLOCK_TIMES[case]))
+    assert len(video.frames) == 9
+    assert video.duration_s == pytest.approx(0.9, abs=0.02)
+
+
+def test_load_video_does_not_believe_that_the_first_frame_lasts_an_hour() -> None:
+    times = [0, *(36_000 + index for index in range(8))]
+    video = load_video(encoded_video("mp4", "mpeg4", "yuv420p", fading(9), times=times))
+    assert len(video.frames) == 9
+    assert video.duration_s == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize("frames", [1, 9])
+def test_load_video_does_not_believe_that_the_last_frame_lasts_days(frames: int) -> None:
+    data, copy = encoded_video("mp4", "mpeg4", "yuv420p", fading(frames)), io.BytesIO()
+    with av.open(io.BytesIO(data)) as source, av.open(copy, "w", format="mp4") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        packets[-1].duration = round(500_000 / packets[-1].time_base / 10)
+        for packet in packets:
+            packet.stream = stream
+            target.mux(packet)
+    video = load_video(copy.getvalue())
+    assert len(video.frames) == frames
+    assert video.duration_s == pytest.approx(frames / 10, abs=0.07)
+
+
+def test_load_video_holds_to_what_an_edit_list_shows() -> None:
+    data = encode_mp4(Video(fading(10), 10.0))
+    at = data.index(b"elst") + 4
+    assert struct.unpack_from(">II", data, at) == (0, 1)
+    shown = data[: at + 8] + struct.pack(">I", 500) + data[at + 12 :]  # milliseconds
+    video = load_video(shown)
+    assert len(video.frames) == 5
+    assert np.abs(video.frames.astype(int) - fading(5)).max() <= 6
+    assert video.duration_s == pytest.approx(0.5, abs=0.02)
+
+
 def test_load_video_shrinks_large_frames_before_it_turns_them() -> None:
     data = encode_mp4(Video(quarters(), 10.0))
     assert load_video(data, max_kept_side_px=32).frames.shape == (1, 24, 32, 3)
@@ -245,7 +307,18 @@ def test_load_video_refuses_impossible_options(option: str, value) -> None:
         load_video(Video(fading(2), 10.0), **{option: value})
 
 
-@pytest.mark.parametrize("name", ["max_bytes", "max_duration_s", "max_frames", "max_pixels", "max_decoded_bytes"])
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "fps", "seconds"), [(1920, 1080, 30, 60), (1920, 1080, 60, 60), (3840, 2160, 30, 15)]
+)
+def test_video_limits_allow_what_telephones_record(width_px: int, height_px: int, fps: int, seconds: int) -> None:
+    limits = VideoLimits()
+    assert limits.max_pixels >= width_px * height_px
+    assert limits.max_total_pixels >= width_px * height_px * fps * seconds
+    assert limits.max_frames >= fps * seconds
+    assert limits.max_duration_s >= seconds
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(VideoLimits)])
 def test_video_limits_refuse_impossible_values(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}: 0 given, expected a .*number .*; raise it"):
         VideoLimits(**{name: 0})
