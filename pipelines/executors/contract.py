@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from anygpt.errors import StageError
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
@@ -20,11 +21,13 @@ class Executor(Protocol):
     Attributes:
         in_flight: the requests being answered, as the pipeline keeps account of them; a batch need not wait for company
             when there are no others.
+        failure: why the executor can run nothing any more, once it cannot.
     """
 
     input_modalities: tuple[str, ...]
     output_modalities: tuple[str, ...]
     in_flight: set[object]
+    failure: StageError | None
 
     async def stage_states(self) -> dict[str, str]:
         """Stage → "ready", "starting" or what is wrong with it."""

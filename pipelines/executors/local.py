@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from anygpt.errors import StageError
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
 from anygpt.tensors import Conditioning, Features
@@ -22,6 +23,7 @@ class LocalExecutor:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.in_flight: set[object] = set()
+        self.failure: StageError | None = None  # what can fail here fails with the program
         self.input_modalities = tuple(stack.encoders)
         self.output_modalities = tuple(stack.generators)
         placed, in_flight = stack.config.placed, lambda: len(self.in_flight)

@@ -1,6 +1,7 @@
 """The stages as Ray Serve replicas: what runs in the processes that Ray starts.
 
-Batching inside a replica is the same as in the local executor: a `Runner`.
+Batching inside a replica is the same as in the local executor: a `Runner`. Torch and the parts are imported where they
+are used, since the process that describes the replicas to Ray needs none of them.
 """
 
 from __future__ import annotations
@@ -10,23 +11,26 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
-import torch
 from ray.serve.handle import DeploymentHandle
 
 from anygpt.config import StackConfig
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
-from anygpt.tensors import ConditioningSpec
 from pipelines.executors.contract import ShouldStop
-from pipelines.executors.runners import BackboneRunner, EncoderRunner, GeneratorRunner
-from pipelines.stack import build_backbone, build_backbone_stage, build_encoder, build_generator
 from pipelines.stage_types import FeatureShape, MediumRequest
+
+if TYPE_CHECKING:
+    from anygpt.tensors import ConditioningSpec
+    from pipelines.executors.runners import EncoderRunner, GeneratorRunner
 
 BACKBONE = "backbone"
 BUNDLE_S = 0.05  # twenty looks a second are a steady stream to the eye
+
+# How many torch threads, or what OMP_NUM_THREADS is to be when torch is loaded, which then decides.
+Threads = int | str | None
 
 # A reference inside a list: Ray hands it on as it is, where a bare one would be fetched for the call.
 Ref = list[Any]
@@ -42,9 +46,18 @@ class Put(Protocol):
     def __call__(self, event: Any, urgent: bool = False) -> None: ...
 
 
-def torch_threads() -> int:
-    """How many threads torch uses here; the replicas use as many, unless their placement says otherwise."""
-    return torch.get_num_threads()
+def set_torch_threads(threads: Threads) -> None:
+    """Let torch use as many threads here as elsewhere, since sums of floats depend on it.
+
+    Ray gives every process an OMP_NUM_THREADS of its own, which torch would go by.
+    """
+    os.environ.pop("OMP_NUM_THREADS", None)
+    if isinstance(threads, str):
+        os.environ["OMP_NUM_THREADS"] = threads
+    import torch
+
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
 
 
 def modality_of_stage(stage: str) -> str:
@@ -55,9 +68,9 @@ def modality_of_stage(stage: str) -> str:
 class Replica:
     """What all have in common: one process that holds one part, or several of a kind."""
 
-    def __init__(self, config: StackConfig, stages: Sequence[str], threads: int) -> None:
+    def __init__(self, config: StackConfig, stages: Sequence[str], threads: Threads) -> None:
         self.placed = {stage: config.placed(stage) for stage in stages}
-        torch.set_num_threads(self.placed[stages[0]].threads or threads)  # sums of floats depend on it
+        set_torch_threads(self.placed[stages[0]].threads or threads)
         self.in_flight = 1
 
     def told(self, in_flight: int) -> None:
@@ -73,8 +86,11 @@ class Replica:
 class EncoderReplica(Replica):
     """Encoder stages."""
 
-    async def __init__(self, config: StackConfig, stages: Sequence[str], threads: int) -> None:  # type: ignore[misc]
+    async def __init__(self, config: StackConfig, stages: Sequence[str], threads: Threads) -> None:  # type: ignore[misc]
         super().__init__(config, stages, threads)
+        from pipelines.executors.runners import EncoderRunner
+        from pipelines.stack import build_encoder
+
         self.runners: dict[str, EncoderRunner] = {}
         for stage, placed in self.placed.items():
             encoder = await asyncio.to_thread(build_encoder, config, modality_of_stage(stage))
@@ -95,8 +111,11 @@ class EncoderReplica(Replica):
 class GeneratorReplica(Replica):
     """Generator stages."""
 
-    async def __init__(self, config: StackConfig, stages: Sequence[str], threads: int) -> None:  # type: ignore[misc]
+    async def __init__(self, config: StackConfig, stages: Sequence[str], threads: Threads) -> None:  # type: ignore[misc]
         super().__init__(config, stages, threads)
+        from pipelines.executors.runners import GeneratorRunner
+        from pipelines.stack import build_generator
+
         self.runners: dict[str, GeneratorRunner] = {}
         for stage, placed in self.placed.items():
             generator = await asyncio.to_thread(build_generator, config, modality_of_stage(stage))
@@ -128,9 +147,12 @@ class BackboneReplica(Replica):
     """The backbone stage; it learns from the other stages what they give and want, without loading them."""
 
     async def __init__(  # type: ignore[misc]
-        self, config: StackConfig, others: Mapping[str, DeploymentHandle], threads: int
+        self, config: StackConfig, others: Mapping[str, DeploymentHandle], threads: Threads
     ) -> None:
         super().__init__(config, [BACKBONE], threads)
+        from pipelines.executors.runners import BackboneRunner
+        from pipelines.stack import build_backbone, build_backbone_stage
+
         loading = asyncio.create_task(asyncio.to_thread(build_backbone, config))  # while the other stages load
         told = {stage: await handle.describe.remote(stage) for stage, handle in others.items()}
         shapes = {modality: told[f"encoders.{modality}"] for modality in config.encoders}

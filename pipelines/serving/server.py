@@ -13,6 +13,7 @@ from typing import Any
 
 from anygpt.errors import MissingExtraError, RequestError
 from pipelines.assistant import AnyGPT
+from pipelines.executors.contract import Executor
 
 try:
     import h11
@@ -21,6 +22,7 @@ try:
 
     from pipelines.serving.access import is_loopback
     from pipelines.serving.app import create_app
+    from pipelines.serving.termination import closing_on_sigterm
 except ImportError as error:
     raise MissingExtraError(f"the service needs {error.name}: pip install 'anygpt[serve]'") from error
 
@@ -120,13 +122,19 @@ class Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """Stops in two steps: requests under way get `GRACE_S` seconds to end, the rest are cancelled and told so.
 
-    A second signal cancels them at once, a third ends all without a word.
+    A second signal cancels them at once, a third ends all without a word. It stops by itself where the executor can
+    answer no more.
     """
 
-    def __init__(self, config: uvicorn.Config, cancel_all: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, executor: Executor, cancel_all: Callable[[], None]) -> None:
         super().__init__(config)
+        self.executor = executor
         self.cancel_all = cancel_all
         self.hurried = False
+
+    async def on_tick(self, counter: int) -> bool:
+        """See `uvicorn.Server`."""
+        return await super().on_tick(counter) or self.executor.failure is not None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See `uvicorn.Server`."""
@@ -166,7 +174,7 @@ def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None)
         access_log=False,
         timeout_graceful_shutdown=GRACE_S + ANSWER_S,
     )
-    return Server(config, app.state.service.stop)
+    return Server(config, model.executor, app.state.service.stop)
 
 
 def serve(load: Callable[[], AnyGPT], host: str, port: int, api_key: str | None = None) -> None:
@@ -174,14 +182,17 @@ def serve(load: Callable[[], AnyGPT], host: str, port: int, api_key: str | None 
 
     Raises:
         RequestError: if the address cannot be listened on; nothing is loaded then.
+        StageError: if the stages' executor failed for good.
     """
     check_address(host, port)
     if api_key is None and not is_loopback(host):
         print(f"anygpt: no API key is set: anyone who can reach {host} can use the service", file=sys.stderr)
-    with load() as model:
+    with closing_on_sigterm(), load() as model:
         server = make_server(model, host, port, api_key)
         print(f"anygpt: serving {model.config.name} at http://{host}:{port}/v1", file=sys.stderr, flush=True)
         server.run()
+        if model.executor.failure is not None:
+            raise model.executor.failure
 
 
 def check_address(host: str, port: int) -> None:
