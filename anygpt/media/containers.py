@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from anygpt.errors import AnyGPTError, MediaError, MissingExtraError
 from anygpt.media.foreign import but_what
-from anygpt.media.gif import gif_layout, is_gif, tidy_gif
+from anygpt.media.gif import gif_layout, is_gif
 from anygpt.media.mpeg_audio import end_of_tags, first_frame
 from anygpt.media.sources import one_line
 from anygpt.media.wav import is_wav, tidy_wav
@@ -165,4 +165,4 @@ def _tidy_gif(data: bytes, name: str) -> bytes:
             f"{name}: cut off inside a frame, the mark of the end is missing, expected a complete file; "
             "save or send it again"
         )
-    return tidy_gif(data, layout)
+    return layout.content

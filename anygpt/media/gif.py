@@ -1,4 +1,4 @@
-"""GIF files: how many frames they have and where the last whole one ends, without decoding any.
+"""GIF files: how many frames they have and whether the last one is all there, without decoding any.
 
 Source: GIF89a specification, sections 17 to 23.
 """
@@ -9,8 +9,8 @@ import struct
 from dataclasses import dataclass
 
 _SIGNATURES = (b"GIF87a", b"GIF89a")
-_EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
-_MAX_GAPS = 10_000
+_EXTENSION, _IMAGE = 0x21, 0x2C
+_CONTROL, _TRAILER = b"\xf9", b";"
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,15 @@ class GifLayout:
 
     Attributes:
         width_px, height_px: of the canvas, which every frame is drawn on.
-        frames: whole frames, or `max_frames` + 1 where there are more than were counted.
-        end: where the last of them ends, in bytes.
-        gaps: places of zeros that some writers leave between blocks.
+        frames: whole frames, or `max_frames` + 1 where there are more than were looked at.
+        content: those frames alone as a GIF, without comments, padding and what stands behind the end.
         ends_inside_frame: True if a further one begins and is not all there.
     """
 
     width_px: int
     height_px: int
     frames: int
-    end: int
-    gaps: tuple[int, ...]
+    content: bytes
     ends_inside_frame: bool
 
 
@@ -42,28 +40,26 @@ def gif_layout(data: bytes, *, max_frames: int) -> GifLayout:
     """Walk over a GIF's blocks up to its last frame, or until there are more than `max_frames`."""
     width_px, height_px = struct.unpack_from("<HH", data, 6)
     at = 13 + _table_bytes(data, 10)
-    frames, end, is_cut = 0, at, False
-    gaps: list[int] = []
+    content, control = bytearray(data[:at]), b""  # what says how the next frame is drawn
+    frames, is_cut = 0, False
     while at < len(data) and frames <= max_frames:
-        if data[at] == _IMAGE:
+        start, kind = at, data[at]
+        if kind == _IMAGE:
             at = _end_of_sub_blocks(data, at + 11 + _table_bytes(data, at + 9))
             is_cut = at > len(data)
-            frames, end = (frames, end) if is_cut else (frames + 1, at)
-        elif data[at] == _EXTENSION:
+            if is_cut:
+                break
+            content += control + data[start:at]
+            frames, control = frames + 1, b""
+        elif kind == _EXTENSION:
             at = _end_of_sub_blocks(data, at + 2)
-        elif not data[at] and len(gaps) < _MAX_GAPS:
-            gaps.append(at)
-            at += 1
-        else:  # the trailer, or bytes that belong to nothing
+            if data[start + 1 : start + 2] == _CONTROL:
+                control = data[start:at]
+        elif kind:  # the trailer, or bytes that belong to nothing
             break
-    return GifLayout(width_px, height_px, frames, end, tuple(gap for gap in gaps if gap < end), is_cut)
-
-
-def tidy_gif(data: bytes, layout: GifLayout) -> bytes:
-    """The frames of a GIF and the mark of the end, without what stands between and behind them."""
-    starts, ends = [0, *(gap + 1 for gap in layout.gaps)], [*layout.gaps, layout.end]
-    pieces = [data[start:end] for start, end in zip(starts, ends, strict=True)]
-    return b"".join((*pieces, bytes([_TRAILER])))
+        else:  # zeros, which some writers leave between blocks
+            at += 1
+    return GifLayout(width_px, height_px, frames, bytes(content) + _TRAILER, is_cut)
 
 
 def _table_bytes(data: bytes, at: int) -> int:

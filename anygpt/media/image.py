@@ -8,19 +8,26 @@ from __future__ import annotations
 import base64
 import io
 import os
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from struct import error as StructError
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from anygpt.errors import ConfigError, MediaError
-from anygpt.media.saving import write_atomically
+from anygpt.media.exif import check_directory, orientation_of
+from anygpt.media.foreign import but_what
+from anygpt.media.gif import gif_layout, is_gif
+from anygpt.media.jpeg import cut_off, tidy_jpeg
+from anygpt.media.png import SIGNATURE as PNG_SIGNATURE
+from anygpt.media.png import tidy_png
+from anygpt.media.saving import check_suffix, write_atomically
 from anygpt.media.sources import Source, one_line, read_source, source_name
+from anygpt.media.webp import is_webp, tidy_webp, webp_canvas_px
 
 ImageSource: TypeAlias = Source | Image.Image | np.ndarray
 
@@ -37,6 +44,9 @@ _TURNS = {  # EXIF orientation -> what makes the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_OWN_STARTS = (PNG_SIGNATURE, b"\xff\xd8", b"GIF8", b"BM", *_TIFF_STARTS)
+_MAX_BLANKS = 64  # before the first byte of a picture, as web programs leak them
 _GREY_16_TO_8 = [(level * 255 + 32767) // 65535 for level in range(65536)]
 
 
@@ -48,11 +58,14 @@ class ImageLimits:
         max_bytes: most bytes of the file, at least 1.
         max_pixels: most pixels, width times height; at most 178,956,970, above which Pillow itself refuses.
         max_side_px: longest side, at least 1.
+        max_scans: most scans of a JPEG, at least 1; every one goes over all pixels. Progressive JPEGs have about ten;
+            100 over the most pixels allowed take one or two seconds.
     """
 
     max_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
     max_side_px: int = 16_384
+    max_scans: int = 100
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -92,15 +105,62 @@ def load_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> Ima
             return _plain_rgb(source, name)
     data = read_source(source, medium="image", max_bytes=limits.max_bytes)
     name = source_name(source, "image")
-    canvas_size_px = _canvas_size_px(data)
-    if canvas_size_px is not None:
-        _check_size(canvas_size_px, name, limits)
-    with (
-        _pillow_errors_as_media_errors(name, data=data, max_pixels=limits.max_pixels),
-        Image.open(io.BytesIO(data), formats=FORMATS) as image,
-    ):
+    prepared = _prepared(data, name, limits)
+    with _pillow_errors_as_media_errors(name, data=data, max_pixels=limits.max_pixels):
+        rgb = _decoded(prepared.content, prepared.exif, name, limits)
+        # The mark of the end is missing: nothing else is if it makes no difference what is taken to be in its place.
+        for other in prepared.other_ends:
+            if _decoded(other, prepared.exif, name, limits).tobytes() != rgb.tobytes():
+                raise cut_off(name)
+    return rgb
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A file as Pillow is to see it, its EXIF data if they lie apart, and the file with other ends if it has none."""
+
+    content: bytes
+    exif: bytes = b""
+    other_ends: tuple[bytes, ...] = ()
+
+
+def _prepared(data: bytes, name: str, limits: ImageLimits) -> _Prepared:
+    """What decoding needs of a file, after the checks that must come before Pillow opens it."""
+    bare = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if len(data) - len(bare) <= _MAX_BLANKS and (bare.startswith(_OWN_STARTS) or is_webp(bare)):
+        data = bare
+    if is_gif(data):
+        layout = gif_layout(data, max_frames=0)
+        _check_size((layout.width_px, layout.height_px), name, limits)  # Pillow allocates the canvas as it opens
+        return _Prepared(layout.content if layout.frames else data)
+    if is_webp(data):
+        _check_size(webp_canvas_px(data), name, limits)  # likewise
+        return _Prepared(tidy_webp(data))
+    if data.startswith(PNG_SIGNATURE):
+        return _Prepared(*tidy_png(data))
+    if data.startswith(b"\xff\xd8"):
+        jpeg = tidy_jpeg(data, name, max_scans=limits.max_scans)
+        return _Prepared(jpeg.content, jpeg.exif, jpeg.other_ends)
+    if data.startswith(_TIFF_STARTS):
+        check_directory(data, name)
+    return _Prepared(data)
+
+
+def _decoded(content: bytes, exif: bytes, name: str, limits: ImageLimits) -> Image.Image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         _check_opened(image, name, limits)
-        return _plain_rgb(image, name)
+        return _plain_rgb(image, name, None if image.format == "TIFF" else exif or _own_exif(image))
+
+
+def _own_exif(image: Image.Image) -> bytes:
+    """The EXIF data that Pillow found in a WebP, or as ImageMagick writes them into a PNG: in hexadecimal."""
+    exif, profile = image.info.get("exif"), image.info.get("Raw profile type exif")
+    if isinstance(exif, bytes) or not isinstance(profile, str):
+        return exif if isinstance(exif, bytes) else b""
+    try:
+        return bytes.fromhex("".join(profile.split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def encode_png(image: Image.Image) -> bytes:
@@ -136,11 +196,7 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     Raises:
         MediaError: if the image cannot be encoded or the file cannot be written.
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fsdecode(path).lower().endswith(".png"):
-        raise MediaError(
-            f"{source_name(path, 'image')}: a place to save to given, expected a path that ends in '.png'; "
-            "change the ending, as images are written as PNG"
-        )
+    check_suffix(path, ".png", "image", "images are written as PNG")
     write_atomically(path, encode_png(image), medium="image")
 
 
@@ -166,8 +222,9 @@ def _pillow_errors_as_media_errors(
     except MediaError:
         raise
     except UnidentifiedImageError as error:
+        kind = "" if data.startswith(_OWN_STARTS) else but_what(data)
         raise MediaError(
-            f"{name}: not an image that can be decoded, it starts with {data[:16]!r}, expected a complete "
+            f"{name}: not an image that can be decoded{kind}, it starts with {data[:16]!r}, expected a complete "
             f"{_FORMAT_LIST}; convert it to one of them"
         ) from error
     except Image.DecompressionBombError as error:
@@ -180,26 +237,6 @@ def _pillow_errors_as_media_errors(
             f"{name}: damaged, cut off or of an unknown kind ({reason}), expected a complete image; "
             "save or send it again"
         ) from error
-
-
-def _canvas_size_px(data: bytes) -> tuple[int, int] | None:
-    """The (width, height) that a GIF or WEBP header claims, or None for other content.
-
-    Pillow allocates their canvas while opening, before the size can be asked for.
-    Source: GIF89a specification, section 18; WebP container specification (RFC 9649), sections 2.5 to 2.7.
-    """
-    if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
-        width_px, height_px = struct.unpack_from("<HH", data, 6)
-        return width_px, height_px
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
-        return None
-    if data[12:16] == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if data[12:16] == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width_px, height_px = struct.unpack_from("<HH", data, 26)
-    return width_px & 0x3FFF, height_px & 0x3FFF
 
 
 def _check_opened(image: Image.Image, name: str, limits: ImageLimits) -> None:
@@ -224,10 +261,11 @@ def _check_size(size_px: tuple[int, int], name: str, limits: ImageLimits) -> Non
         )
 
 
-def _plain_rgb(image: Image.Image, name: str) -> Image.Image:
+def _plain_rgb(image: Image.Image, name: str, exif: bytes | None = None) -> Image.Image:
+    """The image as new RGB pixels, upright by these EXIF data or, without any, by what Pillow knows of it."""
     image.load()
     rgb = _flatten(image, name)
-    turn = _TURNS.get(_orientation(image))
+    turn = _TURNS.get(_orientation(image) if exif is None else orientation_of(exif))
     if turn is not None:
         rgb = rgb.transpose(turn)
     rgb.info = {}
@@ -238,7 +276,7 @@ def _orientation(image: Image.Image) -> Any:
     """The EXIF orientation, normally 1 to 8; 1 (upright) without one or where the EXIF data are damaged."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (SyntaxError, ValueError, struct.error):
+    except (SyntaxError, ValueError, StructError):
         return 1
 
 

@@ -68,7 +68,7 @@ def test_load_video_reads_frames_between_which_zeros_stand() -> None:
 def test_gif_layout_counts_frames_without_decoding() -> None:
     layout = gif_layout(many_frames(500, 4096, 2304), max_frames=1000)
     assert (layout.frames, layout.width_px, layout.height_px) == (500, 4096, 2304)
-    assert (layout.end, layout.ends_inside_frame) == (len(many_frames(500, 4096, 2304)) - 1, False)
+    assert (layout.content, layout.ends_inside_frame) == (many_frames(500, 4096, 2304), False)
     assert gif_layout(many_frames(500, 8, 8), max_frames=100).frames == 101
 
 
