@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from anygpt.errors import CheckpointError, ConfigError
 from anygpt.requests import SamplingOptions
 from anygpt.weights import locate
+from anygpt.weights.constants import is_constant
 from anygpt.weights.quiet import quiet_libraries
 from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
 from backbone.contract import Backbone
@@ -144,8 +145,8 @@ class CausalLMBackbone(Backbone):
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise CheckpointError(f"backbone.pretrained: '{config.pretrained}' cannot be loaded: {reason}") from error
         for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-            if info.get(problem):
-                keys = sorted(map(str, info[problem]))
+            keys = sorted(key for key in map(str, info.get(problem) or ()) if not is_constant(key))
+            if keys:
                 raise CheckpointError(
                     f"backbone.pretrained: '{config.pretrained}' does not fit its config: {problem.replace('_', ' ')} "
                     f"{', '.join(keys[:3])}{' …' if len(keys) > 3 else ''}"

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from anygpt.errors import CheckpointError
+from anygpt.weights.constants import is_constant
 from anygpt.weights.quiet import quiet_libraries
 
 if TYPE_CHECKING:  # its import takes seconds, and encoders of our own do without
@@ -53,7 +54,7 @@ def load_strictly(
             **model_options,
         )
     model, report = loaded
-    unknown = (key for key in report["unexpected_keys"] if not key.startswith(other_parts))
+    unknown = (key for key in report["unexpected_keys"] if not (key.startswith(other_parts) or is_constant(key)))
     misfits = (f"{key} {tuple(found)} instead of {tuple(want)}" for key, found, want in report["mismatched_keys"])
     problems = [
         *_named("missing", report["missing_keys"]),

@@ -25,7 +25,7 @@ from generators.diffusers_generator import DiffusersGenerator
 from generators.limits import check_limits
 from generators.log_mels import LogMels
 from generators.progress import StepCounter
-from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls
+from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls, check_steps
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -142,6 +142,7 @@ class AudioLDM2Generator(DiffusersGenerator):
         guidance = config.guidance if options.guidance is None else options.guidance
         duration_s = options.duration_s or config.duration_s
         check_limits(config, self.modality, steps=steps, duration_s=duration_s)
+        check_steps(self._pipeline.scheduler, steps, STAGE)
         return Sampling(steps, max(guidance, 1.0), max(1, round(duration_s * config.mels.sampling_rate_hz)))
 
     def _reported_steps(self, steps: int) -> int:

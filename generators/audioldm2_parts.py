@@ -68,7 +68,9 @@ def load_pipeline(
     if vocoder == "checkpoint":
         networks["vocoder"] = SpeechT5HifiGan
     parts: dict[str, Any] = {
-        name: load_module(network_class, folder, name, dtype=dtype, variant=variant).to(device)
+        name: load_module(network_class, folder, name, dtype=dtype, stage="generators.audio", variant=variant).to(
+            device
+        )
         for name, network_class in networks.items()
     }
     if vocoder == "griffin_lim":

@@ -19,7 +19,9 @@ from torch import nn
 
 from anygpt.errors import CheckpointError
 from anygpt.weights import locate
+from anygpt.weights.constants import is_constant
 from anygpt.weights.quiet import quiet_libraries
+from generators.weight_files import weights_advice
 
 Loaded = TypeVar("Loaded")
 # What the two libraries raise for files that are missing, damaged or do not fit.
@@ -80,13 +82,20 @@ def component_classes(folder: Path) -> dict[str, Any]:
 
 
 def load_module(
-    module_class: type[Any], folder: Path, name: str, *, dtype: torch.dtype, variant: str | None = None
+    module_class: type[Any],
+    folder: Path,
+    name: str,
+    *,
+    dtype: torch.dtype,
+    stage: str,
+    variant: str | None = None,
 ) -> nn.Module:
     """Load one network, frozen and in eval mode, from `folder/name`.
 
     Args:
         module_class: a diffusers `ModelMixin` or transformers `PreTrainedModel` class; the folder must name the same.
         dtype: of the weights in memory.
+        stage: names the config section in messages: "generators.image".
         variant: kind of weights ("fp16").
     Raises:
         CheckpointError: naming the first tensor that is missing, unexpected or misshapen, or the file at fault.
@@ -95,6 +104,9 @@ def load_module(
     if found != module_class.__name__:
         raise CheckpointError(f"{folder}: '{name}' is a '{found}', expected '{module_class.__name__}'")
     require_files(folder, name, ("config.json",))
+    advice = weights_advice(folder / name, variant, stage)
+    if advice:
+        raise CheckpointError(f"{folder}: '{name}' cannot be loaded: {advice}")
     with _naming(folder, name), quiet_libraries():
         module, info = module_class.from_pretrained(
             folder,
@@ -147,7 +159,7 @@ def _check_complete(folder: Path, name: str, info: dict[str, Any]) -> None:
     faults = [
         *(f"tensor '{key}' has shape {tuple(a)}, expected {tuple(b)}" for key, a, b in sorted(info["mismatched_keys"])),
         *(f"tensor '{key}' is missing" for key in sorted(info["missing_keys"])),
-        *(f"tensor '{key}' is not expected" for key in sorted(info["unexpected_keys"])),
+        *(f"tensor '{key}' is not expected" for key in sorted(info["unexpected_keys"]) if not is_constant(key)),
     ]
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""

@@ -11,7 +11,7 @@ import diffusers
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, SchedulerMixin
 
-from anygpt.errors import CheckpointError
+from anygpt.errors import CheckpointError, RequestError
 from generators.checkpoints import component_classes, load_config_part
 
 SchedulerName = Literal["checkpoint", "ddim", "dpm_solver_multistep", "euler"]
@@ -21,6 +21,7 @@ SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
     "euler": (EulerDiscreteScheduler, {}),
 }
 SCHEDULER_NAMES = ("checkpoint", *SCHEDULERS)
+_TRIED = 16  # numbers of steps beyond one that a sampler cannot take
 
 
 def load_scheduler(folder: Path, name: SchedulerName) -> Any:
@@ -38,6 +39,33 @@ def load_scheduler(folder: Path, name: SchedulerName) -> Any:
         return saved
     scheduler_class, options = SCHEDULERS[name]
     return scheduler_class.from_config(saved.config, **options)
+
+
+def check_steps(scheduler: Any, steps: int, stage: str) -> None:
+    """Refuse a number of steps that a sampler cannot take, before it is asked to.
+
+    Args:
+        stage: names the config section in messages: "generators.image".
+    Raises:
+        RequestError: with a number that it can take, if there is one close by.
+    """
+    if _takes(scheduler, steps):
+        return
+    near = (*range(steps + 1, steps + 1 + _TRIED), getattr(scheduler.config, "num_train_timesteps", steps))
+    possible = next((count for count in near if count != steps and _takes(scheduler, count)), None)
+    least = "" if possible is None else f"ask for at {'least' if possible > steps else 'most'} {possible}, or "
+    name = type(scheduler).__name__
+    raise RequestError(
+        f"steps: {steps} given, which the checkpoint's sampler {name} cannot take; "
+        f"{least}set {stage}.scheduler to one of {', '.join(SCHEDULERS)}"
+    )
+
+
+def _takes(scheduler: Any, steps: int) -> bool:
+    try:
+        return denoiser_calls(scheduler, steps) > 0
+    except (ValueError, LookupError, ArithmeticError, RuntimeError, AssertionError):  # each sampler has its own way
+        return False
 
 
 def denoiser_calls(scheduler: Any, steps: int) -> int:
@@ -62,7 +90,7 @@ def draws_noise(scheduler: Any) -> bool:
     scheduler = copy.deepcopy(scheduler)
     if "generator" not in inspect.signature(scheduler.step).parameters:
         return False
-    scheduler.set_timesteps(3)
+    scheduler.set_timesteps(next((steps for steps in range(3, 3 + _TRIED) if _takes(scheduler, steps)), 3))
     random = torch.Generator().manual_seed(0)
     before = random.get_state()
     latents = torch.zeros(1, 1, 1, 1)

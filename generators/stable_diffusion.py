@@ -22,7 +22,7 @@ from generators.diffusers_generator import DiffusersGenerator
 from generators.limits import check_limits
 from generators.picture_size import check_size, native_size_px
 from generators.progress import StepCounter
-from generators.schedulers import SCHEDULER_NAMES, SchedulerName, denoiser_calls
+from generators.schedulers import SCHEDULER_NAMES, SchedulerName, check_steps, denoiser_calls
 from generators.stable_diffusion_parts import load_pipeline
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class StableDiffusionGenerator(DiffusersGenerator):
         height_px = options.height_px or config.height_px or native_height_px
         width_px = options.width_px or config.width_px or native_width_px
         check_limits(config, self.modality, steps=steps)
+        check_steps(pipeline.scheduler, steps, STAGE)
         check_size(pipeline, height_px, width_px, config.max_pixels)
         return Sampling(steps, max(guidance, 1.0), height_px, width_px)
 

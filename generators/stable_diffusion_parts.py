@@ -38,7 +38,9 @@ def load_pipeline(
             CLIPImageProcessor, folder, "feature_extractor", ("preprocessor_config.json",)
         )
     for name, network_class in networks.items():
-        parts[name] = load_module(network_class, folder, name, dtype=dtype, variant=variant).to(device)
+        parts[name] = load_module(
+            network_class, folder, name, dtype=dtype, stage="generators.image", variant=variant
+        ).to(device)
     parts["scheduler"] = load_scheduler(folder, scheduler)
     parts["tokenizer"] = load_config_part(CLIPTokenizer, folder, "tokenizer", CLIP_TOKENIZER_FILES)
     check_clip_parts(parts, str(folder))

@@ -24,7 +24,7 @@ from generators.diffusers_generator import DiffusersGenerator
 from generators.limits import check_limits
 from generators.picture_size import check_size, native_size_px
 from generators.progress import StepCounter
-from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls, draws_noise
+from generators.schedulers import SCHEDULER_NAMES, SchedulerName, callback_calls, check_steps, draws_noise
 from generators.zeroscope_parts import load_pipeline
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class ZeroscopeGenerator(DiffusersGenerator):
         width_px = options.width_px or config.width_px or native_width_px
         frames = options.frames or config.frames
         check_limits(config, self.modality, steps=steps, frames=frames)
+        check_steps(self._pipeline.scheduler, steps, STAGE)
         check_size(self._pipeline, height_px, width_px, config.max_pixels)
         return Sampling(steps, max(guidance, 1.0), height_px, width_px, frames)
 

@@ -32,7 +32,9 @@ def load_pipeline(
     folder = fetch_pipeline(pretrained, TextToVideoSDPipeline, revision=revision, variant=variant)
     networks = {"unet": UNet3DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
     parts: dict[str, Any] = {
-        name: load_module(network_class, folder, name, dtype=dtype, variant=variant).to(device)
+        name: load_module(network_class, folder, name, dtype=dtype, stage="generators.video", variant=variant).to(
+            device
+        )
         for name, network_class in networks.items()
     }
     parts["scheduler"] = load_scheduler(folder, scheduler)

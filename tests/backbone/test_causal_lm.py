@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -129,14 +130,28 @@ def test_adapters_load_strictly(tmp_path, backbone, file):
 
 
 def test_base_model_loads_strictly(tmp_path, random_parts):
-    import shutil
-
     folder = tmp_path / "model"
     shutil.copytree(random_parts / "language_model", folder)
     weights = load_file(folder / "model.safetensors")
     weights.pop("model.layers.0.mlp.up_proj.weight")
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(CheckpointError, match=r"missing keys model\.layers\.0\.mlp\.up_proj\.weight"):
+        CausalLMBackbone.from_config(CausalLMConfig(pretrained=str(folder)))
+
+
+def test_base_model_loads_with_the_constants_that_old_libraries_saved(tmp_path, random_parts):
+    folder = tmp_path / "model"
+    shutil.copytree(random_parts / "language_model", folder)
+    weights = load_file(folder / "model.safetensors")
+    constants = {
+        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4),
+        "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),
+        "transformer.h.0.attn.attention.bias": torch.ones(1, 1, 8, 8, dtype=torch.bool),
+    }
+    save_file({**weights, **constants}, folder / "model.safetensors", {"format": "pt"})
+    CausalLMBackbone.from_config(CausalLMConfig(pretrained=str(folder)))
+    save_file({**weights, "model.layers.0.self_attn.q_proj.bias": torch.ones(4)}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"unexpected keys model\.layers\.0\.self_attn\.q_proj\.bias"):
         CausalLMBackbone.from_config(CausalLMConfig(pretrained=str(folder)))
 
 

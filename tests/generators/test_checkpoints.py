@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from anygpt.errors import CheckpointError
+from anygpt.errors import CheckpointError, ConfigError, RequestError
+from anygpt.requests import GenerationOptions
 from tests.generators.tiny_stable_diffusion import edit_json, edit_tensors, load
 
 Damage = Callable[[Path], None]
@@ -48,6 +49,10 @@ def overwrite(name: str, text: str) -> Damage:
     return lambda folder: (folder / name).write_text(text) and None
 
 
+def rename(name: str, other: str) -> Damage:
+    return lambda folder: (folder / name).rename((folder / name).with_name(other)) and None
+
+
 def change(name: str, **changes: Any) -> Damage:
     return lambda folder: edit_json(folder / name, **changes)
 
@@ -66,8 +71,26 @@ def change(name: str, **changes: Any) -> Damage:
         (change("model_index.json", safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"]), "extractor"),
         (remove("unet"), "'unet' has no config.json"),
         (remove("text_encoder/config.json"), "'text_encoder' has no config.json"),
-        (remove("text_encoder/model.safetensors"), "'text_encoder' cannot be loaded"),
-        (overwrite("text_encoder/model.safetensors", "version https://git-lfs"), "'text_encoder' cannot be loaded"),
+        (remove("text_encoder/model.safetensors"), "'text_encoder' cannot be loaded: no weights; copy or download"),
+        (
+            overwrite("text_encoder/model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0"),
+            "'text_encoder' cannot be loaded: model.safetensors is a Git LFS pointer, not weights; run 'git lfs pull'",
+        ),
+        (
+            rename("unet/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"),
+            "no plain weights, only diffusion_pytorch_model.fp16.safetensors; set generators.image.variant=fp16",
+        ),
+        (
+            rename("vae/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+            "only diffusion_pytorch_model.bin; convert the checkpoint to safetensors once, see docs/real-stacks.md",
+        ),
+        (
+            overwrite(
+                "unet/diffusion_pytorch_model.safetensors.index.json",
+                '{"weight_map": {"a": "diffusion_pytorch_model-00001-of-00002.safetensors"}}',
+            ),
+            "diffusion_pytorch_model-00001-of-00002.safetensors is missing, which the index names",
+        ),
         (overwrite("vae/diffusion_pytorch_model.safetensors", "damaged"), "'vae' cannot be loaded"),
         (overwrite("unet/config.json", "{"), "'unet' cannot be loaded"),
         (remove("tokenizer/tokenizer.json"), "'tokenizer' has no tokenizer.json or vocab.json[+]merges.txt"),
@@ -81,3 +104,39 @@ def test_damaged_folders_are_refused_in_one_line(damaged: Path, damage: Damage, 
     with pytest.raises(CheckpointError, match=message) as caught:
         load(damaged)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_variant_load_by_its_name_alone(damaged: Path) -> None:
+    for part, (file, _) in WEIGHTS.items():
+        (damaged / part / file).rename(damaged / part / file.replace(".safetensors", ".fp16.safetensors"))
+    assert load(damaged, variant="fp16").modules.keys() >= WEIGHTS.keys()
+    with pytest.raises(CheckpointError, match=r"no bf16 weights, only .*; set generators\.image\.variant=fp16"):
+        load(damaged, variant="bf16")
+
+
+def test_constants_of_old_libraries_are_no_weights(damaged: Path) -> None:
+    path = damaged / "text_encoder" / "model.safetensors"
+    edit_tensors(path, lambda tensors: tensors.update({"embeddings.position_ids": torch.arange(77)[None]}))
+    load(damaged)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_steps_that_a_sampler_cannot_take_are_refused_with_some_that_it_can(damaged: Path, steps: int) -> None:
+    edit_json(damaged / "model_index.json", scheduler=["diffusers", "PNDMScheduler"])
+    edit_json(damaged / "scheduler" / "scheduler_config.json", _class_name="PNDMScheduler", skip_prk_steps=False)
+    generator = load(damaged, scheduler="checkpoint", steps=4)
+    with pytest.raises(RequestError) as refused:
+        generator.compatibility_key(GenerationOptions(steps=steps))
+    assert str(refused.value) == (
+        f"steps: {steps} given, which the checkpoint's sampler PNDMScheduler cannot take; ask for at least 4, "
+        "or set generators.image.scheduler to one of ddim, dpm_solver_multistep, euler"
+    )
+    with pytest.raises(ConfigError, match="the defaults cannot be made; steps: "):
+        load(damaged, scheduler="checkpoint", steps=steps)
+    assert load(damaged, scheduler="ddim", steps=steps).compatibility_key(GenerationOptions()).steps == steps
+
+
+def test_more_steps_than_the_noise_schedule_has_are_refused(damaged: Path) -> None:
+    generator = load(damaged, scheduler="ddim", max_steps=5000)
+    with pytest.raises(RequestError, match=r"steps: 2000 given, .* DDIMScheduler cannot take; ask for at most \d+"):
+        generator.compatibility_key(GenerationOptions(steps=2000))
