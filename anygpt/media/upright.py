@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,19 +27,34 @@ def pixel_aspect(stream: Any) -> Fraction:
     return Fraction(aspect)
 
 
+class Orientation(NamedTuple):
+    """How stored frames are turned: rows and columns change places, then the picture is mirrored."""
+
+    is_transposed: bool
+    is_mirrored_x: bool
+    is_mirrored_y: bool
+
+
 def upright_picture(
-    frame: Any, aspect: Fraction, *, max_side_px: int | None, max_pixels: int, shape: tuple[int, ...] | None = None
+    frame: Any,
+    aspect: Fraction,
+    orientation: Orientation,
+    *,
+    max_side_px: int | None,
+    max_pixels: int,
+    shape: tuple[int, ...] | None = None,
 ) -> np.ndarray:
     """The frame as uint8 (H, W, 3), the way a player shows it.
 
     Args:
         frame: libav's decoded frame.
         aspect: width of a stored pixel over its height; the picture is widened or heightened by it, never narrowed.
+        orientation: of the whole video, by `orientation_of`.
         max_side_px: larger pictures are shrunk to this longest side; None keeps their size.
         max_pixels: pictures that `aspect` makes larger than that are shrunk, too.
         shape: what the picture must have, of an earlier one; None lets the frame decide.
     """
-    is_transposed, is_mirrored_x, is_mirrored_y = _orientation(frame)
+    is_transposed, is_mirrored_x, is_mirrored_y = orientation
     if shape is not None:
         height_px, width_px = shape[1::-1] if is_transposed else shape[:2]
     else:
@@ -52,16 +67,18 @@ def upright_picture(
     return np.ascontiguousarray(rgb_HW3[:: -1 if is_mirrored_y else 1, :: -1 if is_mirrored_x else 1])
 
 
-def _orientation(frame: Any) -> tuple[bool, bool, bool]:
-    """Whether rows and columns change places, and whether the result is then mirrored left-right and top-bottom.
+def orientation_of(frame: Any) -> Orientation:
+    """How a video's frames are turned, by its first one.
 
+    It must not be asked of every frame: PyAV's frames whose side data were looked at refer to themselves, and their
+    memory is only freed much later.
     The display matrix takes a stored point (x, y) to (a x + c y, b x + d y); any one becomes the nearest of eight.
     Source: ISO/IEC 14496-12, section 6.2.2.
     """
     a, b, c, d = _display_matrix(frame)
     if abs(b) + abs(c) > abs(a) + abs(d):
-        return True, c < 0, b < 0
-    return False, a < 0, d < 0
+        return Orientation(True, c < 0, b < 0)
+    return Orientation(False, a < 0, d < 0)
 
 
 def _display_matrix(frame: Any) -> tuple[int, int, int, int]:

@@ -21,7 +21,7 @@ from anygpt.media.gif import gif_layout, is_gif
 from anygpt.media.limits import check_duration, check_limits
 from anygpt.media.sound_decoding import read_sound
 from anygpt.media.sources import Source, read_source, source_name
-from anygpt.media.upright import pixel_aspect, upright_picture
+from anygpt.media.upright import orientation_of, pixel_aspect, upright_picture
 from anygpt.media.values import Audio, Video
 from anygpt.media.wholeness import media_box_is_cut
 
@@ -205,7 +205,7 @@ def _decode_frames(
     context = stream.codec_context
     context.options = {"max_pixels": str(limits.max_pixels)}
     context.thread_type, context.thread_count = "AUTO", _DECODER_THREADS
-    aspect = pixel_aspect(stream)
+    aspect, orientation = pixel_aspect(stream), None
     kept: list[np.ndarray] = []
     total_pixels, stride = 0, 1
     for index, frame in enumerate(container.decode(stream)):
@@ -215,10 +215,11 @@ def _decode_frames(
         _check_total(total_pixels, name, limits)
         clock.tick(frame)
         check_duration(float(clock.duration_s), name, limits.max_duration_s)
+        orientation = orientation or orientation_of(frame)
         if index % stride == 0:
-            shape = kept[0].shape if kept else None
+            shape, most = kept[0].shape if kept else None, limits.max_pixels
             kept.append(
-                upright_picture(frame, aspect, max_side_px=max_side_px, max_pixels=limits.max_pixels, shape=shape)
+                upright_picture(frame, aspect, orientation, max_side_px=max_side_px, max_pixels=most, shape=shape)
             )
             _check_kept(kept, name, limits)
         if max_kept_frames is not None and len(kept) == 2 * max_kept_frames:

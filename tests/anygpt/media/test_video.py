@@ -6,6 +6,7 @@ Legend: F frames, H height, W width.
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import struct
 import tracemalloc
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -322,3 +324,17 @@ def test_video_limits_allow_what_telephones_record(width_px: int, height_px: int
 def test_video_limits_refuse_impossible_values(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}: 0 given, expected a .*number .*; raise it"):
         VideoLimits(**{name: 0})
+
+
+def test_video_long_decoding_keeps_no_frames_in_memory():
+    """Frames that refer to themselves would stay until the garbage collector comes by."""
+    frame = b"\x21\xf9\x04\x04\x01\x00\x00\x00\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    head = b"GIF89a" + struct.pack("<HHBBB", 1_000, 1_000, 0x80, 0, 0) + b"\x00\x00\x00\xff\x00\x00"
+    gc.disable()
+    try:
+        load_video(head + frame * 5 + b";")
+        before = psutil.Process().memory_info().rss
+        load_video(head + frame * 200 + b";")
+        assert psutil.Process().memory_info().rss - before < 200_000_000  # of 800 MB that the frames take together
+    finally:
+        gc.enable()
