@@ -5,7 +5,8 @@ PyAV and trimesh, from the extra `media`, are imported only when a sound, video 
 
 from anygpt.media.audio import AudioLimits, AudioSource, encode_wav, load_audio, save_audio
 from anygpt.media.image import ImageLimits, ImageSource, encode_png, load_image, save_image, to_data_url
-from anygpt.media.points import PointLimits, PointSource, encode_ply, load_points, save_points
+from anygpt.media.point_limits import PointLimits
+from anygpt.media.points import PointSource, encode_ply, load_points, save_points
 from anygpt.media.resampling import resample
 from anygpt.media.values import Audio, PointCloud, Video
 from anygpt.media.video import VideoLimits, VideoSource, load_video

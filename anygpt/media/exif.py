@@ -26,20 +26,30 @@ def orientation_of(exif: bytes) -> int:
     return 1
 
 
+def lists_too_much(data: bytes) -> bool:
+    """Whether the first directory lists many times more bytes than there are."""
+    return _listed_bytes(data) > _MOST_AS_LONG_AS_THE_FILE * len(data)
+
+
 def check_directory(data: bytes, name: str) -> None:
     """Refuse a TIFF whose first directory lists many times more bytes than the file has.
 
     Raises:
         MediaError: if it does.
     """
-    listed = sum(
-        count * (_VALUE_BYTES[kind] if kind < len(_VALUE_BYTES) else 0) for _, kind, count, _ in _entries(data)
-    )
-    if listed > _MOST_AS_LONG_AS_THE_FILE * len(data):
+    listed = _listed_bytes(data)
+    if lists_too_much(data):
         raise MediaError(
             f"{name}: a list of {listed:,} bytes in a file of {len(data):,} given, expected no more than is there; "
             "save it again"
         )
+
+
+def _listed_bytes(data: bytes) -> int:
+    return sum(
+        count * (_VALUE_BYTES[kind] if kind < len(_VALUE_BYTES) else 0)
+        for _, kind, count, _ in _entries(data.removeprefix(b"Exif\0\0"))
+    )
 
 
 def _entries(data: bytes) -> Iterator[tuple[int, int, int, int]]:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from anygpt.errors import ConfigError, MediaError
-from anygpt.media.exif import check_directory, orientation_of
+from anygpt.media.exif import check_directory, lists_too_much, orientation_of
 from anygpt.media.foreign import but_what
 from anygpt.media.gif import gif_layout, is_gif
 from anygpt.media.jpeg import cut_off, tidy_jpeg
@@ -274,6 +274,9 @@ def _plain_rgb(image: Image.Image, name: str, exif: bytes | None = None) -> Imag
 
 def _orientation(image: Image.Image) -> Any:
     """The EXIF orientation, normally 1 to 8; 1 (upright) without one or where the EXIF data are damaged."""
+    exif = image.info.get("exif")
+    if isinstance(exif, bytes) and lists_too_much(exif):
+        return orientation_of(exif)
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, StructError):

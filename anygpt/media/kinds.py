@@ -16,7 +16,8 @@ from PIL import Image
 from anygpt.errors import MediaError
 from anygpt.media.audio import AudioLimits, encode_wav, load_audio, save_audio
 from anygpt.media.image import ImageLimits, encode_png, load_image, save_image
-from anygpt.media.points import PointLimits, encode_ply, load_points, save_points
+from anygpt.media.point_limits import PointLimits
+from anygpt.media.points import encode_ply, load_points, save_points
 from anygpt.media.values import Audio, PointCloud, Video
 from anygpt.media.video import VideoLimits, load_video
 from anygpt.media.video_encoding import encode_mp4, save_video
@@ -104,7 +105,7 @@ KINDS = {
         limits=PointLimits,
         suffix=".ply",
         mime="model/ply",
-        reads=(".ply", ".obj", ".off", ".glb", ".xyz", ".npy", ".npz"),
+        reads=(".ply", ".obj", ".off", ".stl", ".glb", ".pcd", ".xyz", ".pts", ".npy", ".npz"),
         load=load_points,
         encode=encode_ply,
         save=save_points,

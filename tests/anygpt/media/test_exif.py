@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 
 import pytest
 from PIL import Image
@@ -48,6 +49,19 @@ def test_load_image_refuses_a_tiff_that_lists_many_times_its_bytes() -> None:
     listing = exif(1, entries=2000, bytes_each=200_000).removeprefix(b"Exif\0\0")
     with pytest.raises(MediaError, match="a list of 399,800,002 bytes in a file of 200,000 given, expected no more"):
         load_image(listing)
+
+
+def test_load_image_reads_the_orientation_alone_of_a_pil_image_whose_exif_data_list_1_gb() -> None:
+    listing = exif(6, entries=2000, bytes_each=500_000)
+    buffer = io.BytesIO()
+    Image.new("RGB", (12, 9)).save(buffer, "PNG", exif=listing)
+    with Image.open(buffer) as image:
+        tracemalloc.start()
+        upright = load_image(image)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert upright.size == (9, 12)
+    assert peak_bytes < 5_000_000
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"big_tiff": True}])
