@@ -37,6 +37,7 @@ class Orientation(NamedTuple):
 
 def upright_picture(
     frame: Any,
+    reformatter: Any,
     aspect: Fraction,
     orientation: Orientation,
     *,
@@ -48,6 +49,7 @@ def upright_picture(
 
     Args:
         frame: libav's decoded frame.
+        reformatter: PyAV's `VideoReformatter`; one for all frames of a video, as each has threads of its own.
         aspect: width of a stored pixel over its height; the picture is widened or heightened by it, never narrowed.
         orientation: of the whole video, by `orientation_of`.
         max_side_px: larger pictures are shrunk to this longest side; None keeps their size.
@@ -61,7 +63,8 @@ def upright_picture(
         width, height = float(frame.width * max(aspect, 1)), float(frame.height / min(aspect, 1))
         scale = min(1.0, (max_side_px or math.inf) / max(width, height), math.sqrt(max_pixels / (width * height)))
         width_px, height_px = max(1, round(width * scale)), max(1, round(height * scale))
-    rgb_HW3 = frame.reformat(width=width_px, height=height_px, format="rgb24", interpolation="AREA").to_ndarray()
+    size = {"width": width_px, "height": height_px}
+    rgb_HW3 = reformatter.reformat(frame, **size, format="rgb24", interpolation="AREA").to_ndarray()
     if is_transposed:
         rgb_HW3 = rgb_HW3.transpose(1, 0, 2)
     return np.ascontiguousarray(rgb_HW3[:: -1 if is_mirrored_y else 1, :: -1 if is_mirrored_x else 1])

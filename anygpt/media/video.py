@@ -16,7 +16,7 @@ import numpy as np
 
 from anygpt.errors import ConfigError, MediaError
 from anygpt.media.audio import AudioLimits
-from anygpt.media.containers import check_samples_are_there, open_container, read_only, tidy
+from anygpt.media.containers import check_samples_are_there, import_av, open_container, read_only, tidy
 from anygpt.media.gif import gif_layout, is_gif
 from anygpt.media.limits import check_duration, check_limits
 from anygpt.media.sound_decoding import read_sound
@@ -206,6 +206,7 @@ def _decode_frames(
     context.options = {"max_pixels": str(limits.max_pixels)}
     context.thread_type, context.thread_count = "AUTO", _DECODER_THREADS
     aspect, orientation = pixel_aspect(stream), None
+    reformatter = import_av().video.reformatter.VideoReformatter()
     kept: list[np.ndarray] = []
     total_pixels, stride = 0, 1
     for index, frame in enumerate(container.decode(stream)):
@@ -219,7 +220,9 @@ def _decode_frames(
         if index % stride == 0:
             shape, most = kept[0].shape if kept else None, limits.max_pixels
             kept.append(
-                upright_picture(frame, aspect, orientation, max_side_px=max_side_px, max_pixels=most, shape=shape)
+                upright_picture(
+                    frame, reformatter, aspect, orientation, max_side_px=max_side_px, max_pixels=most, shape=shape
+                )
             )
             _check_kept(kept, name, limits)
         if max_kept_frames is not None and len(kept) == 2 * max_kept_frames:

@@ -9,6 +9,7 @@ is an address to fetch} and the source as the one payload. An answer is {"medium
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -36,6 +37,8 @@ def main() -> None:
             answer = _answer(header, payload)
             _set_alarm(0)
             write_frame(answers, *answer)
+            del answer
+            gc.collect()  # what decoders leave behind refers to itself
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
