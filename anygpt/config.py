@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import re
@@ -16,15 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from anygpt.bundle_config import is_bundle, refuse_outside
+from anygpt.config_reading import CONFIGS_DIR, USER_ALONE, find_config, merge, read_override, read_values
+from anygpt.config_reading import shipped_configs as shipped_configs
+from anygpt.config_references import with_references, without_references
 from anygpt.errors import ConfigError
 from anygpt.media import AudioLimits, ImageLimits, PointLimits, VideoLimits
 from anygpt.registry import Registry
 
-CONFIGS_DIR = Path(__file__).parent.parent / "configs"
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-MAX_EXTENSIONS = 8
 MAX_WHOLE = 2**53
-_RESOLVER = re.compile(r"\$\{[^{}]*:")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 Schema = TypeVar("Schema")
@@ -200,6 +202,8 @@ class StackConfig:
         adapters: the trained adapter bundle: a folder, a hub name or `embedded:…`; None starts untrained.
         adapter_overlays: folders like bundles that hold some projectors alone, which take the place of the bundle's.
         placement: stage ("encoders.image", "backbone", "generators.image") → placement; the rest runs on the CPU.
+        trust_remote_code: checkpoints may run Python code that they bring. No file or override sets it; see
+            `load_stack_config`.
     """
 
     name: str = "???"
@@ -212,6 +216,7 @@ class StackConfig:
     placement: dict[str, StagePlacement] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     service: ServiceLimits = field(default_factory=ServiceLimits)
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         for kind, name in (("encoders", "input"), ("generators", "output")):
@@ -281,124 +286,6 @@ class StackConfig:
         return self.placement.get(stage, StagePlacement())
 
 
-def shipped_configs() -> list[str]:
-    """Names of the stack configs that ship with anygpt."""
-    return sorted(file.stem for file in CONFIGS_DIR.glob("*.yaml"))
-
-
-def find_config(name_or_file: str | os.PathLike[str]) -> Path:
-    """The YAML file of a shipped name or a path.
-
-    Raises:
-        ConfigError: if there is no such file; the message lists the shipped names.
-    """
-    given = str(name_or_file)
-    if given.endswith((".yaml", ".yml")) or os.path.isdir(given):
-        path = Path(given, "config.yaml") if os.path.isdir(given) else Path(given)
-        if os.path.isdir(given) and not os.path.isfile(path):
-            raise ConfigError(
-                f"config: no config.yaml in folder '{given}', so it is no adapter bundle; "
-                "a training run writes it when it is finished"
-            )
-        if not os.path.isfile(path):
-            raise ConfigError(f"config: no file '{given}'; give a YAML file or one of: {', '.join(shipped_configs())}")
-        return path
-    shipped = CONFIGS_DIR / f"{given}.yaml"
-    if not os.path.isfile(shipped):
-        raise ConfigError(
-            f"config: no config is called '{given}'; there are: {', '.join(shipped_configs())}; or give a file"
-        )
-    return shipped
-
-
-def read_values(
-    name_or_file: str | os.PathLike[str], overrides: Sequence[str] = (), over: str | None = None
-) -> dict[str, Any]:
-    """Plain values of a YAML config, with the values of the YAML file `over` and `key.path=value` overrides applied.
-
-    A file may have a key `extends`, the shipped name or YAML file of a config whose values it changes; a part with
-    another `name` takes the place of the whole section. A value may refer to another by `${key.path}`; what OmegaConf
-    offers besides (`${oc.env:NAME}`) is refused, since a config may come from the hub.
-
-    Raises:
-        ConfigError: if the file cannot be read, or an override not be applied.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    from anygpt.config_errors import one_line
-
-    path = find_config(name_or_file)
-    try:
-        values = _load_extended(path)
-        if over is not None:
-            values = OmegaConf.merge(values, OmegaConf.load(find_config(over)))
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise ConfigError(f"config: {path} is not readable YAML: {one_line(error)}") from error
-    for override in overrides:
-        key, separator, _ = override.partition("=")
-        if not separator or not key.strip():
-            raise ConfigError(f"override: '{override}' given, expected key.path=value")
-        try:
-            values = OmegaConf.merge(values, OmegaConf.from_dotlist([override]))
-        except (OmegaConfBaseException, YAMLError, TypeError, ValueError, LookupError, RecursionError) as error:
-            raise ConfigError(f"override: '{override}' cannot be applied: {one_line(error)}") from error
-    if not OmegaConf.is_dict(values):
-        raise ConfigError(f"config: {path} holds no keys, expected a mapping like configs/tiny.yaml")
-    _refuse_resolvers(OmegaConf.to_container(values, resolve=False), path)
-    try:
-        return OmegaConf.to_container(values, resolve=True)  # type: ignore[return-value]
-    except (OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(f"config: {path}: {one_line(error)}") from error
-
-
-def _load_extended(path: Path, extending: tuple[Path, ...] = ()) -> Any:
-    """A YAML file's values, laid over those of the file that it extends; `extending` are the files before it."""
-    from omegaconf import OmegaConf
-
-    values: Any = OmegaConf.load(path)
-    if not OmegaConf.is_dict(values) or "extends" not in values:
-        return values
-    files = (*extending, path)
-    base_file = find_config(str(values.pop("extends")))
-    if any(base_file.resolve() == file.resolve() for file in files):
-        circle = " extends ".join(map(str, (*files, base_file)))
-        raise ConfigError(f"config: {circle}; expected no circle, leave out one of them")
-    if len(files) > MAX_EXTENSIONS:
-        raise ConfigError(f"config: {files[0]}: extends goes deeper than {MAX_EXTENSIONS} files; write some as one")
-    base = _load_extended(base_file, files)
-    if not OmegaConf.is_dict(base):
-        return values
-    before, after = (OmegaConf.to_container(part, resolve=False) for part in (base, values))
-    return OmegaConf.create(_laid_over(before, after))  # type: ignore[arg-type]
-
-
-def _laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that change others, key by key."""
-    return {**base, **{key: _changed(base.get(key), value) for key, value in values.items()}}
-
-
-def _changed(before: Any, after: Any) -> Any:
-    """Sections of one part merge; another part's takes the place of the whole section, and so does any other value."""
-    if (
-        isinstance(before, dict)
-        and isinstance(after, dict)
-        and after.get("name", before.get("name")) == before.get("name")
-    ):
-        return _laid_over(before, after)
-    return after
-
-
-def _refuse_resolvers(value: Any, path: Path) -> None:
-    if isinstance(value, dict):
-        value = list(value.values())
-    for item in value if isinstance(value, list) else ():
-        _refuse_resolvers(item, path)
-    if isinstance(value, str) and _RESOLVER.search(value):
-        raise ConfigError(f"config: {path}: '{value}' given, expected no resolver; write the value itself")
-
-
 def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") -> Schema:
     """Check plain values against a dataclass and build it.
 
@@ -415,10 +302,11 @@ def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") ->
     from anygpt.config_errors import refused, unfit
 
     _refuse_huge(values, where)
+    values = without_references(values)
     merged: Any = None
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+        merged = OmegaConf.merge(OmegaConf.structured(schema), values)
+        return with_references(OmegaConf.to_object(merged))
     except ConfigError as error:
         raise refused(merged, error, where) from error
     except (OmegaConfBaseException, TypeError) as error:
@@ -431,7 +319,8 @@ def _refuse_huge(values: Any, where: str) -> None:
     for key, value in items:
         path = f"{where}.{key}" if where else str(key)
         if isinstance(value, int) and abs(value) > MAX_WHOLE:
-            raise ConfigError(f"{path}: a number of {len(str(abs(value)))} digits given, expected at most {MAX_WHOLE}")
+            digits = int(value.bit_length() * math.log10(2)) + 1
+            raise ConfigError(f"{path}: a number of {digits} digits given, expected at most {MAX_WHOLE}")
         _refuse_huge(value, path)
 
 
@@ -449,7 +338,12 @@ def resolve_component(registry: Registry, values: Mapping[str, Any] | None, wher
 
 
 def load_stack_config(
-    name_or_file: str | os.PathLike[str], overrides: Sequence[str] = (), deploy: str | None = None
+    name_or_file: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    deploy: str | None = None,
+    *,
+    allow_outside: bool = False,
+    trust_remote_code: bool = False,
 ) -> StackConfig:
     """Read, override and check a stack's config; component sections are checked when the stack is built.
 
@@ -457,24 +351,31 @@ def load_stack_config(
         name_or_file: a shipped name, a YAML file or a bundle's folder.
         overrides: `key.path=value` strings.
         deploy: a shipped deployment or a YAML file; its `placement` lies over the config's and under the overrides.
+        allow_outside: a bundle's config may name files, folders and hosts outside the bundle.
+        trust_remote_code: checkpoints may run Python code that they bring.
     Raises:
         ConfigError: if a key or value is wrong.
     """
-    values = read_values(name_or_file, overrides, deploy and _deployment(deploy))
+    placement = _deployment(deploy) if deploy else {}
+    if is_bundle(name_or_file) and not allow_outside:
+        given = functools.reduce(merge, map(read_override, overrides), placement)
+        refuse_outside(find_config(name_or_file), given)
+    values = read_values(name_or_file, overrides, placement)
     if isinstance(values.get("placement"), dict):
         values["placement"] = _by_stage(values["placement"])
-    return resolve(StackConfig, values)
+    return dataclasses.replace(resolve(StackConfig, values), trust_remote_code=trust_remote_code)
 
 
-def _deployment(name_or_file: str) -> str:
-    """The file of a deployment, which may say where stages run and nothing else."""
+def _deployment(name_or_file: str) -> dict[str, Any]:
+    """The values of a deployment, which may say where stages run and nothing else."""
     shipped = sorted(file.stem for file in CONFIGS_DIR.glob("deploy/*.yaml"))
     file = str(CONFIGS_DIR / f"deploy/{name_or_file}.yaml") if name_or_file in shipped else name_or_file
     if not file.endswith((".yaml", ".yml")):
         raise ConfigError(f"deploy: no deployment is called '{name_or_file}'; there are: {', '.join(shipped)}")
-    if set(read_values(file)) != {"placement"}:
-        raise ConfigError(f"deploy: {file} holds {', '.join(read_values(file))}, expected placement alone")
-    return file
+    values = read_values(file)
+    if set(values) != {"placement"}:
+        raise ConfigError(f"deploy: {file} holds {', '.join(map(str, values))}, expected placement alone")
+    return values
 
 
 def _by_stage(placement: Mapping[str, Any]) -> dict[str, Any]:
@@ -499,7 +400,9 @@ def save_config(config: Any, path: Path) -> None:
 
     partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.write_text(OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))), encoding="utf-8")
+        values = {key: value for key, value in dataclasses.asdict(config).items() if key not in USER_ALONE}
+        text: str = with_references(OmegaConf.to_yaml(OmegaConf.create(without_references(values))))
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
         with suppress(OSError):

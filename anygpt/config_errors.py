@@ -10,22 +10,24 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from anygpt.config_reading import USER_ALONE
+from anygpt.config_references import with_references
 from anygpt.errors import ConfigError
 
 
 def one_line(error: BaseException) -> str:
     """The first line of an error's message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in with_references(str(error)).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
 
 def unfit(schema: type, values: Mapping[str, Any], error: Exception, where: str) -> ConfigError:
     """What OmegaConf refuses while plain values are merged into a dataclass of the section `where`."""
     prefix = f"{where}." if where else ""
-    key = str(getattr(error, "full_key", None) or ".".join(map(str, _misfit(schema, values))))
+    key = with_references(str(getattr(error, "full_key", None) or ".".join(map(str, _misfit(schema, values)))))
     if isinstance(error, ConfigKeyError):
         owner = error.object_type if dataclasses.is_dataclass(error.object_type) else schema
-        allowed = ", ".join(f.name for f in dataclasses.fields(owner))
+        allowed = ", ".join(f.name for f in dataclasses.fields(owner) if f.name not in USER_ALONE)
         return ConfigError(f"{prefix}{key}: no such key; expected one of {allowed}")
     if isinstance(error, MissingMandatoryValue):
         return ConfigError(f"{prefix}{key}: a value is missing; set it")
@@ -36,7 +38,7 @@ def unfit(schema: type, values: Mapping[str, Any], error: Exception, where: str)
 def refused(merged: Any, error: ConfigError, where: str) -> ConfigError:
     """What a dataclass refuses in its `__post_init__`: "size: 0 given" with the path of its section before it."""
     prefix = f"{where}." if where else ""
-    section, message = f"{prefix}{_refused_section(merged)}", str(error)
+    section, message = with_references(f"{prefix}{_refused_section(merged)}"), with_references(str(error))
     begins_with_key = re.match(r"[\w.]+:", message)
     return ConfigError(f"{section}{message}" if begins_with_key or not section else f"{section[:-1]}: {message}")
 

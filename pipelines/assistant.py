@@ -89,6 +89,8 @@ class AnyGPT:
         executor: str = "local",
         address: str | None = None,
         deploy: str | None = None,
+        allow_outside: bool = False,
+        trust_remote_code: bool = False,
     ) -> AnyGPT:
         """Load a stack.
 
@@ -98,31 +100,49 @@ class AnyGPT:
             executor: "local" runs all stages in this process, "ray" each in one of its own.
             address: of a running Ray cluster, or "auto"; None starts one that ends with the assistant.
             deploy: a shipped deployment ("separate") or YAML file whose `placement` is put over the config's.
+            allow_outside: a bundle's config may name files, folders and hosts outside the bundle. Without it only hub
+                names and `embedded:…` are taken from it: a bundle may come from somebody else.
+            trust_remote_code: checkpoints may run Python code that they bring. No config can say so.
         Raises:
             ConfigError, CheckpointError: if it cannot be built.
             StageError: if a stage cannot be started on Ray.
         """
-        loaded = config if isinstance(config, StackConfig) else load_stack_config(config, overrides, deploy)
+        if isinstance(config, StackConfig):
+            loaded = replace(config, trust_remote_code=trust_remote_code or config.trust_remote_code)
+        else:
+            loaded = load_stack_config(
+                config, overrides, deploy, allow_outside=allow_outside, trust_remote_code=trust_remote_code
+            )
         return cls(loaded, start_executor(loaded, executor, address))
 
     @classmethod
     def from_pretrained(
-        cls, bundle: str | os.PathLike[str], overrides: Sequence[str] = (), **placing: str | None
+        cls,
+        bundle: str | os.PathLike[str],
+        overrides: Sequence[str] = (),
+        *,
+        executor: str = "local",
+        address: str | None = None,
+        deploy: str | None = None,
+        allow_outside: bool = False,
+        trust_remote_code: bool = False,
     ) -> AnyGPT:
         """Load the stack that an adapter bundle was trained for, with those adapters.
 
         Args:
             bundle: its folder, a hub name or `embedded:…`.
-            overrides: `key.path=value` strings.
-            placing: executor, address and deploy, as for `from_config`.
+            overrides: `key.path=value` strings; they may name anything.
+            executor, address, deploy, allow_outside, trust_remote_code: as for `from_config`.
         Raises:
             ConfigError, CheckpointError: if the bundle is missing, damaged or does not fit.
         """
         from pipelines.bundle import bundle_folder
 
         folder = bundle_folder(os.fspath(bundle))
-        config = load_stack_config(folder / "config.yaml", overrides, placing.pop("deploy", None))
-        return cls.from_config(replace(config, adapters=str(folder)), **placing)  # type: ignore[arg-type]
+        config = load_stack_config(
+            folder, overrides, deploy, allow_outside=allow_outside, trust_remote_code=trust_remote_code
+        )
+        return cls.from_config(replace(config, adapters=str(folder)), executor=executor, address=address)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the adapters and the config as a bundle.

@@ -60,6 +60,12 @@ ExecutorName = Annotated[
 ]
 Address = Annotated[Optional[str], typer.Option(help="A running Ray cluster, or auto.")]  # noqa: UP045
 Deploy = Annotated[Optional[str], typer.Option(help="Where the stages run: a shipped name or YAML file.")]  # noqa: UP045
+AllowOutside = Annotated[
+    bool, typer.Option("--allow-outside", help="The bundle's config may name what is outside the bundle.")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Checkpoints may run Python code that they bring.")
+]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 ApiKey = Annotated[
     Optional[str],  # noqa: UP045
@@ -106,19 +112,27 @@ def given_key(api_key: str | None) -> str | None:
 
 
 def load_model(
-    config: str, overrides: list[str], executor: str = "local", address: str | None = None, deploy: str | None = None
+    config: str,
+    overrides: list[str],
+    executor: str = "local",
+    address: str | None = None,
+    deploy: str | None = None,
+    *,
+    allow_outside: bool = False,
+    trust_remote_code: bool = False,
 ) -> Any:
     """A shipped or own config, or an adapter bundle."""
     from anygpt.config import load_stack_config
 
-    loaded = load_stack_config(config, overrides, deploy)  # before the slow imports, so that its errors come at once
+    trust = {"allow_outside": allow_outside, "trust_remote_code": trust_remote_code}
+    loaded = load_stack_config(config, overrides, deploy, **trust)  # before the slow imports: its errors come at once
     progress = Progress()
     progress.show(f"loading {loaded.name}")
     try:
         from pipelines.assistant import AnyGPT
 
         if os.path.isdir(config):
-            return AnyGPT.from_pretrained(config, overrides, executor=executor, address=address, deploy=deploy)
+            return AnyGPT.from_pretrained(config, overrides, executor=executor, address=address, deploy=deploy, **trust)
         return AnyGPT.from_config(loaded, executor=executor, address=address)
     finally:
         progress.clear()
@@ -145,6 +159,8 @@ def generate(
     executor: ExecutorName = "local",
     address: Address = None,
     deploy: Deploy = None,
+    allow_outside: AllowOutside = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Answer one request; media are saved as reply-1.png and so on, after those that are there."""
     from anygpt.config import load_stack_config
@@ -168,7 +184,8 @@ def generate(
     if not (files or prompt):
         raise RequestError("nothing was asked: give a prompt or a medium, as in: anygpt generate 'Draw a red star.'")
     check_folder(out)
-    stack = load_stack_config(config, overrides, deploy)
+    trust = {"allow_outside": allow_outside, "trust_remote_code": trust_remote_code}
+    stack = load_stack_config(config, overrides, deploy, **trust)
     for modality, path in files:
         if modality not in stack.encoders:
             known = ", ".join(("text", *stack.encoders))
@@ -176,7 +193,7 @@ def generate(
     parts = [load_file(modality, path, stack.limits) for modality, path in files] + ([prompt] if prompt else [])
     request = make_request(parts, **options)
     check_option_limits(stack, request.options)
-    with load_model(config, overrides, executor, address, deploy) as model:
+    with load_model(config, overrides, executor, address, deploy, **trust) as model:
         reply, paths = print_reply(
             model, request, out, quiet=as_json, first_number=first_number(out), show_seed=seed is None
         )
@@ -198,6 +215,8 @@ def chat(
     executor: ExecutorName = "local",
     address: Address = None,
     deploy: Deploy = None,
+    allow_outside: AllowOutside = False,
+    trust_remote_code: TrustRemoteCode = False,
     overrides: Overrides = None,
 ) -> None:
     """Talk over several turns. /image FILE [PROMPT] (audio, video, points) attaches it, /help lists all commands."""
@@ -215,8 +234,9 @@ def chat(
     }
     asked = request_options(**options)
     check_folder(out)
-    check_option_limits(load_stack_config(config, overrides or [], deploy), asked)
-    with load_model(config, overrides or [], executor, address, deploy) as model:
+    trust = {"allow_outside": allow_outside, "trust_remote_code": trust_remote_code}
+    check_option_limits(load_stack_config(config, overrides or [], deploy, **trust), asked)
+    with load_model(config, overrides or [], executor, address, deploy, **trust) as model:
         converse(model, out, options)
 
 
@@ -230,6 +250,8 @@ def serve(
     executor: ExecutorName = "local",
     address: Address = None,
     deploy: Deploy = None,
+    allow_outside: AllowOutside = False,
+    trust_remote_code: TrustRemoteCode = False,
     overrides: Overrides = None,
 ) -> None:
     """Serve OpenAI's HTTP interface: chat completions and images."""
@@ -238,7 +260,8 @@ def serve(
 
     key = given_key(api_key)
     check_exposure(host, key, allow_no_key)
-    run(lambda: load_model(config, overrides or [], executor, address, deploy), host, port, key)
+    trust = {"allow_outside": allow_outside, "trust_remote_code": trust_remote_code}
+    run(lambda: load_model(config, overrides or [], executor, address, deploy, **trust), host, port, key)
 
 
 @app.command()
@@ -254,6 +277,8 @@ def demo(
     executor: ExecutorName = "local",
     address: Address = None,
     deploy: Deploy = None,
+    allow_outside: AllowOutside = False,
+    trust_remote_code: TrustRemoteCode = False,
     overrides: Overrides = None,
 ) -> None:
     """A chat in the browser, with this program's own stack or a running service."""
@@ -262,13 +287,16 @@ def demo(
 
     check_exposure(host, None, allow_no_key)  # the page itself asks for no key
     if server is not None:
+        from anygpt.config import load_stack_config
         from pipelines.demo.http_backend import HttpBackend
 
-        launch_page(HttpBackend(server, given_key(api_key)), host, port)
+        page_limits = load_stack_config(config, overrides or [], deploy).service
+        launch_page(HttpBackend(server, given_key(api_key), page_limits), host, port)
         return
     from pipelines.demo.backends import LocalBackend
 
-    with load_model(config, overrides or [], executor, address, deploy) as model:
+    trust = {"allow_outside": allow_outside, "trust_remote_code": trust_remote_code}
+    with load_model(config, overrides or [], executor, address, deploy, **trust) as model:
         launch_page(LocalBackend(model), host, port)
 
 
@@ -279,6 +307,8 @@ def eval_matrix(
     seed: Seed = 0,
     phrasing: Annotated[Phrasing, typer.Option(help="held_out was never trained on.")] = Phrasing.held_out,
     config: Config = "tiny",
+    allow_outside: AllowOutside = False,
+    trust_remote_code: TrustRemoteCode = False,
     overrides: Overrides = None,
 ) -> None:
     """The any-to-any matrix: every input modality to every output modality, read back by the oracle."""
@@ -286,7 +316,7 @@ def eval_matrix(
 
     if out:
         check_folder(out)
-    with load_model(config, overrides or []) as model:
+    with load_model(config, overrides or [], allow_outside=allow_outside, trust_remote_code=trust_remote_code) as model:
         report = run_matrix(model, trials=trials, seed=seed, split=phrasing.value)
     print(report)
     if out:
@@ -302,6 +332,8 @@ def plan(
     config: Config = "tiny",
     executor: ExecutorName = "local",
     deploy: Deploy = None,
+    allow_outside: AllowOutside = False,
+    trust_remote_code: TrustRemoteCode = False,
     overrides: Overrides = None,
 ) -> None:
     """What a stack needs, stage by stage; reads no weights and downloads nothing."""
@@ -310,7 +342,8 @@ def plan(
 
     gpus = None if gpu is None else parse_gpus(gpu)
     placing_rule(executor)
-    loaded = load_stack_config(config, overrides or [], deploy)
+    trust = {"allow_outside": allow_outside, "trust_remote_code": trust_remote_code}
+    loaded = load_stack_config(config, overrides or [], deploy, **trust)
     from pipelines.planning.plan import make_plan
 
     print(make_plan(loaded, gpus, executor))
@@ -323,8 +356,11 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the bundle, runs/STAGE if not given; an unfinished run goes on.")
     ] = None,
+    allow_outside: AllowOutside = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Train adapters; stop with Ctrl-C and run again to go on."""
+    from anygpt.bundle_config import stands_alone
     from anygpt.errors import ConfigError
     from pipelines.training.objectives import OBJECTIVES
 
@@ -337,10 +373,11 @@ def train(
     config = load_training_config(stage if is_file else f"training/{stage}", overrides or [])
     folder = out or Path("runs") / config.objective
     check_folder(folder)
-    if run(config, folder) is None:
+    if run(config, folder, allow_outside=allow_outside, trust_remote_code=trust_remote_code) is None:
         line = f"interrupted; the state is in {folder}, the same command goes on from there"
         sys.exit(fail(line, INTERRUPTED, debug=False))
-    print(f"trained; try it with: anygpt chat --config {folder}", file=sys.stderr)
+    option = "" if stands_alone(folder) else " --allow-outside"  # for your own bundle, over your own files
+    print(f"trained; try it with: anygpt chat --config {folder}{option}", file=sys.stderr)
     print(folder)
 
 

@@ -21,7 +21,7 @@ def locate(pretrained: str) -> str:
     if not pretrained.startswith(EMBEDDED_PREFIX):
         return pretrained
     folder = WEIGHTS_DIR / pretrained.removeprefix(EMBEDDED_PREFIX)
-    if not folder.is_dir():
+    if ".." in folder.parts or WEIGHTS_DIR not in folder.parents or not folder.is_dir():
         shipped = sorted(str(path.parent.relative_to(WEIGHTS_DIR)) for path in WEIGHTS_DIR.glob("*/*/*.json"))
         raise CheckpointError(
             f"pretrained: no weights '{pretrained}' ship with anygpt; there are: {', '.join(shipped) or 'none'}"

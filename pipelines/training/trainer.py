@@ -89,10 +89,17 @@ def load_training_config(name_or_file: str, overrides: Sequence[str] = ()) -> Tr
 
 
 def train(
-    config: TrainingConfig, out_dir: Path, on_log: Callable[[dict[str, float]], None] = print_log
+    config: TrainingConfig,
+    out_dir: Path,
+    on_log: Callable[[dict[str, float]], None] = print_log,
+    *,
+    allow_outside: bool = False,
+    trust_remote_code: bool = False,
 ) -> Stack | None:
     """Run or resume a training; the bundle in `out_dir` is written when it is finished.
 
+    Args:
+        allow_outside, trust_remote_code: for the stack, as in `load_stack_config`.
     Returns:
         The stack with its trained adapters, or None if the run was stopped early and can be resumed.
     Raises:
@@ -101,9 +108,10 @@ def train(
     """
     out_dir = Path(out_dir)
     check_same_run(config, out_dir)
-    stack_config = replace(
-        load_stack_config(config.stack, config.stack_overrides), adapters=config.adapters, adapter_overlays=[]
+    loaded = load_stack_config(
+        config.stack, config.stack_overrides, allow_outside=allow_outside, trust_remote_code=trust_remote_code
     )
+    stack_config = replace(loaded, adapters=config.adapters, adapter_overlays=[])
     for modality in config.untrained_inputs:
         if modality not in stack_config.encoders:
             known = ", ".join(stack_config.encoders) or "none"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -11,9 +10,7 @@ from anygpt.config import (
     Limits,
     StackConfig,
     StagePlacement,
-    find_config,
     load_stack_config,
-    read_values,
     resolve,
     resolve_component,
     save_config,
@@ -97,121 +94,18 @@ def test_resolve_takes_no_strange_keys():
     assert "no such key" in refusal({"a.b": 1})
 
 
-# Files and overrides
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "stack.yaml"
-    path.write_text("name: x\nlimits: {max_media: 3}\nadapters: ${name}\n", encoding="utf-8")
-    return path
-
-
-def test_values_may_refer_to_each_other(file):
-    assert read_values(file)["adapters"] == "x"
-    assert read_values(file, ["name=y"])["adapters"] == "y"
-
-
-def test_overrides_replace_values_in_order(file):
-    values = read_values(file, ["limits.max_media=4", "limits.timeout_s=2.5", "limits.max_media=5", "a.b.c=[1, two]"])
-    assert values["limits"] == {"max_media": 5, "timeout_s": 2.5}
-    assert values["a"] == {"b": {"c": [1, "two"]}}
-    assert read_values(file, ["name=y", "adapters="]) == {"name": "y", "limits": {"max_media": 3}, "adapters": None}
-
-
-@pytest.mark.parametrize("override", ["", "name", "=5", " =5", "limits", "5"])
-def test_overrides_need_a_key_and_a_value(file, override):
-    with pytest.raises(ConfigError, match=f"override: '{override}' given, expected key.path=value"):
-        read_values(file, [override])
-
-
-@pytest.mark.parametrize("override", ["name={", "name=[", "name=a: b: c", "name='", "limits[=1", "name=\x01", "a..b=1"])
-def test_overrides_that_cannot_be_read_are_one_line(file, override):
-    try:
-        read_values(file, [override])
-    except ConfigError as error:
-        assert len(str(error).splitlines()) == 1
-        assert "override" in str(error)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\xff\xfe\x00",
-        b"a: [",
-        b"a: b: c",
-        b"\x00",
-        b"\ta: 1",
-        b"a: 1\na: 2",
-        b"!!python/object/apply:os.system [ls]",
-        b"[" * 5000,
-    ],
-    ids=str,
-)
-def test_files_that_are_no_yaml_are_one_line(tmp_path, content):
-    (tmp_path / "x.yaml").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"config: .*x\.yaml is not readable YAML: ") as caught:
-        read_values(tmp_path / "x.yaml")
-    assert len(str(caught.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize("content", ["[1, 2]", "- a: 1"])
-def test_files_without_keys_are_refused(tmp_path, content):
-    (tmp_path / "x.yaml").write_text(content, encoding="utf-8")
-    with pytest.raises(ConfigError, match="holds no keys, expected a mapping"):
-        read_values(tmp_path / "x.yaml")
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("${nope}", "Interpolation key 'nope' not found"),
-        ("${name", "no viable alternative|mismatched|missing|cannot|expecting|token"),
-        ("${oc.env:HOME}", "given, expected no resolver"),
-        ("a ${oc.decode:1} b", "given, expected no resolver"),
-        ("${ oc.env:HOME}", "given, expected no resolver"),
-        ("${nonsense:1}", "given, expected no resolver"),
-        ("${adapters}", "."),
-    ],
-)
-def test_references_that_lead_nowhere_or_outside_are_refused(tmp_path, value, message):
-    (tmp_path / "x.yaml").write_text(f"name: x\ndeep: [{{adapters: '{value}'}}]\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=message) as caught:
-        resolve(StackConfig, read_values(tmp_path / "x.yaml"))
-    assert len(str(caught.value).splitlines()) == 1
-
-
-def test_shipped_configs_are_found_by_name_and_load():
-    assert "tiny" in shipped_configs()
-    for name in shipped_configs():
-        assert load_stack_config(name).name == name
-
-
-@pytest.mark.parametrize("name", ["nonsense", "", "../pyproject", "/etc/passwd", "x" * 5000, "a\0b", "training"])
-def test_unknown_configs_list_the_names_there_are(name):
-    with pytest.raises(ConfigError, match=r"config: no config is called '.*'; there are: .*tiny"):
-        find_config(name)
-
-
-@pytest.mark.parametrize("name", ["missing.yaml", "missing.yml", "x" * 5000 + ".yaml"])
-def test_missing_files_are_refused(name):
-    with pytest.raises(ConfigError, match=r"config: no file '.*'; give a YAML file or one of: .*tiny"):
-        find_config(name)
-
-
-def test_a_folder_stands_for_its_config(tmp_path):
-    with pytest.raises(ConfigError, match=r"config: no config\.yaml in folder"):
-        find_config(tmp_path)
-    (tmp_path / "config.yaml").write_text("name: x", encoding="utf-8")
-    assert find_config(tmp_path) == tmp_path / "config.yaml"
-
-
 def test_saved_configs_load_as_they_were(tmp_path):
     config = load_stack_config(
         "tiny", ["placement.encoders.image.device=cuda:0", "limits.timeout_s=5", "adapters=null"]
     )
     save_config(config, tmp_path / "config.yaml")
     assert load_stack_config(tmp_path / "config.yaml") == config
+
+
+def test_shipped_configs_are_found_by_name_and_load():
+    assert "tiny" in shipped_configs()
+    for name in shipped_configs():
+        assert load_stack_config(name).name == name
 
 
 # Stacks
@@ -373,34 +267,3 @@ def test_components_need_a_name(registry, values):
 def test_components_of_unknown_names_list_the_names_there_are(registry):
     with pytest.raises(RegistryError, match="no part is called 'prat'; there are: part"):
         resolve_component(registry, {"name": "prat"}, "parts.a")
-
-
-def test_a_config_extends_another_and_another_part_takes_the_whole_section(tmp_path):
-    (tmp_path / "base.yaml").write_text("name: base\na: {name: x, size: 1, deep: {b: 1, c: 2}}\nd: {e: 1}\n", "utf-8")
-    child = tmp_path / "child.yaml"
-    child.write_text(f"extends: {tmp_path / 'base.yaml'}\nname: child\na: {{size: 2, deep: {{c: 3}}}}\n", "utf-8")
-    same_part = {"name": "x", "size": 2, "deep": {"b": 1, "c": 3}}
-    assert read_values(child) == {"name": "child", "a": same_part, "d": {"e": 1}}
-    child.write_text(f"extends: {tmp_path / 'base.yaml'}\na: {{name: y}}\nd: [1]\n", "utf-8")
-    assert read_values(child, ["f=1"]) == {"name": "base", "a": {"name": "y"}, "d": [1], "f": 1}
-    (tmp_path / "mine.yaml").write_text("extends: tiny\nname: mine\n", "utf-8")
-    assert read_values(tmp_path / "mine.yaml") == {**read_values("tiny"), "name": "mine"}
-
-
-def test_a_config_that_extends_itself_or_nothing_is_refused(tmp_path):
-    file = tmp_path / "circle.yaml"
-    file.write_text(f"extends: {file}\n", "utf-8")
-    with pytest.raises(ConfigError, match=r"circle\.yaml extends .*circle\.yaml; expected no circle"):
-        read_values(file)
-    other = tmp_path / "other.yaml"
-    other.write_text(f"extends: {file}\n", "utf-8")
-    file.write_text(f"extends: {other}\n", "utf-8")
-    with pytest.raises(ConfigError, match=r"circle\.yaml extends .*other\.yaml extends .*circle\.yaml; expected no"):
-        read_values(file)
-    for depth in range(10):
-        (tmp_path / f"{depth}.yaml").write_text(f"extends: {tmp_path / str(depth + 1)}.yaml\n", "utf-8")
-    with pytest.raises(ConfigError, match=r"0\.yaml: extends goes deeper than 8 files; write some as one"):
-        read_values(tmp_path / "0.yaml")
-    file.write_text("extends: nothing-of-the-kind\n", "utf-8")
-    with pytest.raises(ConfigError, match="nothing-of-the-kind"):
-        read_values(file)

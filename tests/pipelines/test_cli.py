@@ -93,7 +93,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 @pytest.fixture
 def loaded(model: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> AnyGPT:
     """The command line finds this stack whatever config it is told."""
-    monkeypatch.setattr(cli, "load_model", lambda config, overrides, *placing: nullcontext(model))
+    monkeypatch.setattr(cli, "load_model", lambda config, overrides, *placing, **trust: nullcontext(model))
     return model
 
 
@@ -163,10 +163,10 @@ GENERATE = [
     (["x", "--config", "bundle"], "config: no config.yaml in folder 'bundle', so it is no adapter bundle"),
     (["x", "--config", "broken.yaml"], "broken.yaml is not readable YAML"),
     (["x", "--config", "binary.yaml"], "binary.yaml is not readable YAML"),
-    (["x", "--config", "scalar.yaml"], "just words: no such key; expected one of name, encoders"),
+    (["x", "--config", "scalar.yaml"], "scalar.yaml holds no keys, expected a mapping"),
     (["x", "--config", "deep.yaml"], "deep.yaml is not readable YAML"),
     (["x", "--config", "list.yaml"], "list.yaml holds no keys, expected a mapping"),
-    (["x", "--config", "empty.yaml"], "name: a value is missing; set it"),
+    (["x", "--config", "empty.yaml"], "empty.yaml holds no keys, expected a mapping"),
     (["x", "--config", "unknown.yaml"], "encodres: no such key; expected one of name, encoders, projectors"),
     (["x", "--config", "wrong.yaml"], "limits.max_media: Value 'many' of type 'str' could not be converted to Integer"),
     (["x", "nope.key=1"], "nope: no such key; expected one of name, encoders"),
@@ -180,8 +180,11 @@ GENERATE = [
         "placement.encoders.image.dtype: 'int3' given, expected one of float64",
     ),
     (["x", "placement.encoders.smell.device=cpu"], "placement: no stage 'encoders.smell' in this stack; there are: "),
-    (["x", "name=${nope}"], "Interpolation key 'nope' not found"),
-    (["x", "name=${oc.env:HOME}"], "'${oc.env:HOME}' given, expected no resolver"),
+    (["x", "limits.max_media=${oc.env:HOME}"], "limits.max_media: Value '${oc.env:HOME}' of type 'str' could not be"),
+    (
+        ["x", "backbone.trust_remote_code=true"],
+        "backbone.trust_remote_code: no config decides this; give --trust-remote-",
+    ),
     (["x", "name={"], "override: 'name={' cannot be applied"),
     (["x", "backbone.signal_tokens=5"], "backbone.signal_tokens: 5 given, expected modality: number of tokens"),
     (["x", "backbone.signal_tokens.points=4"], "backbone.signal_tokens.points is given without generators.points"),
@@ -396,7 +399,7 @@ def test_generate_takes_a_bundle_folder_as_config(run, loaded, folder, monkeypat
     monkeypatch.undo()  # the real `load_model` again
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["anygpt"])
-    with cli.load_model("trained", ["backbone.max_tokens=2"]) as model:
+    with cli.load_model("trained", ["backbone.max_tokens=2"], allow_outside=True) as model:
         assert model.config.adapters == "trained"
         assert model.chat("Hello", modalities=["text"]).usage.completion_tokens == 2
 
@@ -407,7 +410,7 @@ def test_train_writes_a_bundle_and_prints_where(run, folder, stack_file):
     )
     assert (ended.code, ended.out) == (0, "made\n")
     assert "trainable" in ended.err
-    assert ended.err.endswith("trained; try it with: anygpt chat --config made\n")
+    assert ended.err.endswith("trained; try it with: anygpt chat --config made --allow-outside\n")
     assert (folder / "made" / "config.yaml").is_file()
 
 
@@ -490,7 +493,7 @@ def test_debug_shows_the_traceback(run, broken_backbone, arguments):
 
 
 def test_a_bug_is_one_line_and_exit_code_1(run, monkeypatch):
-    def load_model(*given: Any) -> Any:
+    def load_model(*given: Any, **trust: bool) -> Any:
         raise ZeroDivisionError("division\nby zero")
 
     monkeypatch.setattr(cli, "load_model", load_model)
@@ -500,7 +503,7 @@ def test_a_bug_is_one_line_and_exit_code_1(run, monkeypatch):
 
 
 def test_an_interrupt_is_one_line_and_exit_code_130(run, monkeypatch):
-    def load_model(*given: Any) -> Any:
+    def load_model(*given: Any, **trust: bool) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "load_model", load_model)
@@ -517,7 +520,7 @@ def test_loading_shows_on_a_terminal(monkeypatch, capsys):
 def test_train_interrupted_says_how_to_go_on_with_exit_code_130(run, stack_file, monkeypatch):
     from pipelines.training import trainer
 
-    monkeypatch.setattr(trainer, "train", lambda config, folder: None)  # what it returns after Ctrl-C
+    monkeypatch.setattr(trainer, "train", lambda config, folder, **trust: None)  # what it returns after Ctrl-C
     ended = run("train", "align-input", f"stack={stack_file}", "--out", "made")
     assert ended.code == 130
     assert ended.err == "anygpt: error: interrupted; the state is in made, the same command goes on from there\n"
@@ -589,7 +592,7 @@ def test_chat_lists_its_commands_and_wants_a_file(run, loaded):
     ],
 )
 def test_limits_are_refused_before_anything_is_loaded(run, folder, monkeypatch, command, options, message):
-    monkeypatch.setattr(cli, "load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(cli, "load_model", lambda *_, **__: pytest.fail("loaded"))
     before = set(folder.rglob("*"))
     check_refused(run(command, *(["x"] if command == "generate" else []), *options), message, folder, before)
 
@@ -598,7 +601,7 @@ def test_limits_are_refused_before_anything_is_loaded(run, folder, monkeypatch, 
     ("modalities", "most"), [("image", "max_steps=200"), ("audio", "max_steps=400"), ("text", "max_steps=400")]
 )
 def test_most_generous_limit_of_what_may_be_made_counts(run, folder, monkeypatch, modalities, most):
-    monkeypatch.setattr(cli, "load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(cli, "load_model", lambda *_, **__: pytest.fail("loaded"))
     ended = run("generate", "x", "--steps", "401", "--modalities", modalities)
     check_refused(ended, f"steps: 401 given, expected at most {most}", folder, set(folder.rglob("*")))
 

@@ -94,7 +94,7 @@ def test_train_changes_exactly_what_its_objective_selects(run_config, watched, t
 def test_train_writes_a_bundle_that_answers_as_the_trained_stack(run_config, tmp_path, picture_message):
     stack = train(run_config, tmp_path)
     in_float32 = [f"placement.{stage}.dtype=float32" for stage in ("encoders.image", "backbone")]  # as it is trained
-    with AnyGPT.from_pretrained(tmp_path, in_float32) as model:
+    with AnyGPT.from_pretrained(tmp_path, in_float32, allow_outside=True) as model:
         loaded = hashes(model.executor.stack)
         folded = [name for name in loaded if name.endswith(".folded_weight")]  # sums kept for serving, not weights
         assert {name: value for name, value in loaded.items() if name not in folded} == hashes(stack)
@@ -166,7 +166,7 @@ def test_train_gives_a_trained_stack_a_new_input_projector(run_config, tmp_path)
     assert train(dataclasses.replace(other, untrained_inputs=["image"]), tmp_path / "second") is not None
     for file in ("output_projectors.safetensors", "signal_tokens.safetensors", "lora/adapter_model.safetensors"):
         assert (tmp_path / "second" / file).read_bytes() == (tmp_path / "first" / file).read_bytes()
-    with AnyGPT.from_pretrained(tmp_path / "second") as assistant:
+    with AnyGPT.from_pretrained(tmp_path / "second", allow_outside=True) as assistant:
         assert assistant.chat("Hello", max_tokens=2).text is not None
 
 
@@ -314,7 +314,7 @@ def test_shipped_training_configs_load(objective):
         ("loop.sleps=5", "loop.sleps: no such key; expected one of steps, learning_rate"),
         ("loss.denoising=-1", "loss.denoising: -1.0 given, expected 0 to 1e+06"),
         ("loss.embedding=.inf", "loss.embedding: inf given"),
-        ("data=${oc.env:HOME}", "'${oc.env:HOME}' given, expected no resolver"),
+        ("loop.steps=${oc.env:HOME}", "loop.steps: Value '${oc.env:HOME}' of type 'str' could not be converted"),
     ],
 )
 def test_training_config_refuses_what_cannot_work(override, message):
