@@ -20,6 +20,8 @@ from anygpt.requests import SamplingOptions
 from anygpt.weights import locate
 from anygpt.weights.constants import is_constant
 from anygpt.weights.quiet import quiet_libraries
+from anygpt.weights.reading_errors import reading
+from anygpt.weights.trust import check_checkpoint, remote_code_allowed
 from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
 from backbone.contract import Backbone
 from backbone.decoding import decode_batch
@@ -134,16 +136,15 @@ class CausalLMBackbone(Backbone):
         """Load the base model and its tokenizer; see `Backbone.from_config`."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        where = locate(config.pretrained)
-        try:
-            with quiet_libraries("transformers"):
-                tokenizer = AutoTokenizer.from_pretrained(where, revision=config.revision)
-                model, info = AutoModelForCausalLM.from_pretrained(
-                    where, revision=config.revision, dtype=dtype, output_loading_info=True
-                )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(f"backbone.pretrained: '{config.pretrained}' cannot be loaded: {reason}") from error
+        where, what = locate(config.pretrained), f"backbone.pretrained: '{config.pretrained}'"
+        trusted, revision = remote_code_allowed(), config.revision
+        advice = "expected a language model's folder or a hub name that can be reached"
+        with reading(what, where, advice=advice, revision=revision), quiet_libraries("transformers"):
+            check_checkpoint(what, where, revision=revision)
+            tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=trusted)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                where, revision=revision, trust_remote_code=trusted, dtype=dtype, output_loading_info=True
+            )
         for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             keys = sorted(key for key in map(str, info.get(problem) or ()) if not is_constant(key))
             if keys:

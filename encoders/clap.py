@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, ClapAudioModel, PreTr
 from anygpt.errors import CheckpointError, MediaError
 from anygpt.tensors import Features
 from anygpt.weights import locate
+from anygpt.weights.trust import remote_code_allowed
 from encoders.contract import Encoder
 from encoders.strict_loading import checkpoint_errors, load_strictly
 from encoders.waveforms import (
@@ -156,7 +157,9 @@ class ClapEncoder(Encoder):
         """
         source = locate(config.pretrained)
         with checkpoint_errors(_WHO, source):
-            extractor = AutoFeatureExtractor.from_pretrained(source, revision=config.revision)
+            extractor = AutoFeatureExtractor.from_pretrained(
+                source, revision=config.revision, trust_remote_code=remote_code_allowed()
+            )
         if not hasattr(extractor, "max_length_s"):
             raise CheckpointError(
                 f"{_WHO}: '{source}' brings a {type(extractor).__name__}, expected a ClapFeatureExtractor; "
@@ -237,7 +240,9 @@ class ClapEncoder(Encoder):
 def _read_tower_config(config: ClapEncoder.Config) -> PreTrainedConfig:
     source = locate(config.pretrained)
     with checkpoint_errors(_WHO, source):
-        checkpoint_config = AutoConfig.from_pretrained(source, revision=config.revision)
+        checkpoint_config = AutoConfig.from_pretrained(
+            source, revision=config.revision, trust_remote_code=remote_code_allowed()
+        )
     if checkpoint_config.model_type not in ("clap", "clap_audio_model"):
         raise CheckpointError(
             f"{_WHO}: '{source}' is of type '{checkpoint_config.model_type}', expected clap or clap_audio_model; "

@@ -24,6 +24,7 @@ from transformers import (
 from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.tensors import Features
 from anygpt.weights import locate
+from anygpt.weights.trust import remote_code_allowed
 from encoders.contract import Encoder
 from encoders.image_preprocessor import ImagePreprocessor
 from encoders.strict_loading import checkpoint_errors, load_strictly
@@ -227,7 +228,9 @@ def _read_tower_config(config: ClipEncoder.Config) -> tuple[_Family, PreTrainedC
     """The checkpoint's family and its vision tower's config."""
     source = locate(config.pretrained)
     with checkpoint_errors(_WHO, source):
-        checkpoint_config = AutoConfig.from_pretrained(source, revision=config.revision)
+        checkpoint_config = AutoConfig.from_pretrained(
+            source, revision=config.revision, trust_remote_code=remote_code_allowed()
+        )
     family = _FAMILIES.get(checkpoint_config.model_type)
     if family is None:
         raise CheckpointError(

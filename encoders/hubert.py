@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, HubertModel, PreTrain
 from anygpt.errors import CheckpointError, MediaError
 from anygpt.tensors import Features
 from anygpt.weights import locate
+from anygpt.weights.trust import remote_code_allowed
 from encoders.contract import Encoder
 from encoders.strict_loading import checkpoint_errors, load_strictly
 from encoders.waveforms import (
@@ -178,7 +179,9 @@ class HubertEncoder(Encoder):
         source = locate(config.pretrained)
         shortest = _convolutions(_read_tower_config(config)).shortest
         with checkpoint_errors(_WHO, source):
-            extractor = AutoFeatureExtractor.from_pretrained(source, revision=config.revision)
+            extractor = AutoFeatureExtractor.from_pretrained(
+                source, revision=config.revision, trust_remote_code=remote_code_allowed()
+            )
         return HubertPreprocessor(extractor, max_duration_s=config.max_duration_s, shortest=shortest)
 
     @property
@@ -230,7 +233,9 @@ class HubertEncoder(Encoder):
 def _read_tower_config(config: HubertEncoder.Config) -> PreTrainedConfig:
     source = locate(config.pretrained)
     with checkpoint_errors(_WHO, source):
-        tower_config = AutoConfig.from_pretrained(source, revision=config.revision)
+        tower_config = AutoConfig.from_pretrained(
+            source, revision=config.revision, trust_remote_code=remote_code_allowed()
+        )
     if tower_config.model_type != "hubert":
         raise CheckpointError(
             f"{_WHO}: '{source}' is of type '{tower_config.model_type}', expected hubert; "

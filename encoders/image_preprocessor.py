@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor
 
 from anygpt.errors import CheckpointError, MediaError
+from anygpt.weights.trust import remote_code_allowed
 from encoders.strict_loading import checkpoint_errors
 
 # Of different aspect, so that a processor whose output size depends on the input's is found out.
@@ -50,7 +51,9 @@ class ImagePreprocessor:
         the same pixels as a server that has it.
         """
         with checkpoint_errors(who, source):
-            processor = AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
+            processor = AutoImageProcessor.from_pretrained(
+                source, revision=revision, trust_remote_code=remote_code_allowed(), backend="pil"
+            )
         return cls(processor, who=who)
 
     def __call__(self, images: list[Any]) -> dict[str, Tensor]:

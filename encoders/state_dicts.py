@@ -47,8 +47,8 @@ def read_config(source: str, *, who: str, model_type: str) -> dict[str, Any]:
     """
     if not Path(source).is_dir():
         raise CheckpointError(
-            f"{who}: cannot load '{source}': there is no such file or folder; download the official checkpoint or set "
-            "`pretrained` to one that is there"
+            f"{who}: '{source}' cannot be loaded: there is no such file or folder; download the official checkpoint or "
+            "set `pretrained` to one that is there"
         )
     with checkpoint_errors(who, source):
         values = json.loads((Path(source) / CONFIG_NAME).read_text(encoding="utf-8"))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pickle import UnpicklingError
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from anygpt.errors import CheckpointError
 from anygpt.weights.constants import is_constant
 from anygpt.weights.quiet import quiet_libraries
+from anygpt.weights.reading_errors import reading
+from anygpt.weights.trust import check_checkpoint, remote_code_allowed
 
 if TYPE_CHECKING:  # its import takes seconds, and encoders of our own do without
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -44,10 +44,12 @@ def load_strictly(
         CheckpointError: if weights cannot be read, or keys are missing, unexpected or of another shape.
     """
     with checkpoint_errors(who, source), quiet_libraries("transformers"):
+        check_checkpoint(f"{who}: '{source}'", source, revision=revision)
         loaded: Any = model_class.from_pretrained(
             source,
             config=config,
             revision=revision,
+            trust_remote_code=remote_code_allowed(),
             dtype=dtype,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, together with the rest
@@ -100,24 +102,13 @@ def read_torch_file(path: str, *, who: str) -> Any:
         CheckpointError: if it is missing, damaged or holds other objects.
     """
     with checkpoint_errors(who, path):
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, UnpicklingError, EOFError, LookupError, TypeError) as error:  # by kind of damage
-            reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-            raise ValueError(f"{reason}.") from error
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
-@contextmanager
-def checkpoint_errors(who: str, source: str) -> Iterator[None]:
-    """Turn what transformers raises for an absent, unreachable or damaged checkpoint into one CheckpointError."""
-    try:
-        yield
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(
-            f"{who}: cannot load '{source}': {reason} Expected an intact checkpoint folder or a hub name that can be "
-            "reached; correct `pretrained`"
-        ) from error
+def checkpoint_errors(who: str, source: str) -> AbstractContextManager[None]:
+    """Turn what libraries raise for an absent, unreachable or damaged checkpoint into one CheckpointError."""
+    advice = "expected an intact checkpoint folder or a hub name that can be reached; correct `pretrained`"
+    return reading(f"{who}: '{source}'", source, advice=advice)
 
 
 def _refuse(problems: list[str], model_class: type, source: str, who: str) -> None:

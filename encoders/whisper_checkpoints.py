@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, WhisperC
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperTower
 
 from anygpt.errors import CheckpointError, MissingExtraError
+from anygpt.weights.trust import remote_code_allowed
 from encoders.state_dicts import build_strictly
 from encoders.strict_loading import checkpoint_errors, load_strictly, read_torch_file
 
@@ -55,7 +56,7 @@ def read_config(source: str, *, who: str, revision: str) -> PreTrainedConfig:
     if os.path.isfile(source):
         return _config_of(_read_file(source, who)["dims"], source, who)
     with checkpoint_errors(who, source):
-        config = AutoConfig.from_pretrained(source, revision=revision)
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=remote_code_allowed())
     if config.model_type != "whisper":
         raise CheckpointError(
             f"{who}: '{source}' is of type '{config.model_type}', expected whisper; "
@@ -102,10 +103,7 @@ def _download(name: str, who: str) -> tuple[Mapping[str, int], dict[str, Tensor]
             f"pip install 'anygpt[audio]', or set pretrained=openai/whisper-{name} to load it by transformers"
         ) from error
     with checkpoint_errors(who, name):
-        try:
-            model = whisper.load_model(name, device="cpu")  # checks the file's hash, and loads with weights_only
-        except RuntimeError as error:
-            raise ValueError(f"{str(error).rstrip('.')}.") from error
+        model = whisper.load_model(name, device="cpu")  # checks the file's hash, and loads with weights_only
     return vars(model.dims), model.state_dict()
 
 

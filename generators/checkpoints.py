@@ -7,26 +7,28 @@ device (diffusers), and a missing text `config.json` becomes the class's default
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import diffusers
 import torch
 from diffusers import DiffusionPipeline
-from safetensors import SafetensorError
 from torch import nn
+from transformers import PreTrainedModel
 
 from anygpt.errors import CheckpointError
 from anygpt.weights import locate
 from anygpt.weights.constants import is_constant
 from anygpt.weights.quiet import quiet_libraries
+from anygpt.weights.reading_errors import reading, reason_of
+from anygpt.weights.trust import check_checkpoint
 from generators.weight_files import weights_advice
 
 Loaded = TypeVar("Loaded")
-# What the two libraries raise for files that are missing, damaged or do not fit.
-LIBRARY_ERRORS = (OSError, ValueError, RuntimeError, TypeError, SafetensorError)
 MODEL_INDEX = "model_index.json"
+LIBRARIES = ("diffusers", "transformers")
 
 
 def fetch_pipeline(
@@ -37,6 +39,8 @@ def fetch_pipeline(
     variant: str | None = None,
 ) -> Path:
     """Find a pipeline's folder, downloading it (safetensors only) if `pretrained` is a hub name.
+
+    Parts are of the libraries' own classes, so code that a checkpoint brings is never run, whatever the user trusts.
 
     Args:
         pretrained: a folder, `embedded:…` or a hub name.
@@ -50,13 +54,24 @@ def fetch_pipeline(
         try:
             with quiet_libraries(hide_bars=False):
                 folder = Path(
-                    pipeline_class.download(pretrained, revision=revision, variant=variant, use_safetensors=True)
+                    pipeline_class.download(
+                        pretrained,
+                        revision=revision,
+                        variant=variant,
+                        use_safetensors=True,
+                        trust_remote_code=False,
+                    )
                 )
         except (OSError, ValueError) as error:
+            if "trust_remote_code" in str(error):
+                raise _code_refusal(
+                    pretrained, f"a pipeline of its own instead of {pipeline_class.__name__}"
+                ) from error
             raise CheckpointError(
                 f"pretrained: '{pretrained}' is not a folder and could not be fetched from the hub "
-                f"({_one_line(error)}); give a folder, 'embedded:…' or a hub name that can be reached"
+                f"({reason_of(error)}); give a folder, 'embedded:…' or a hub name that can be reached"
             ) from error
+    _refuse_code(folder)
     found = component_classes(folder).get("_class_name")
     if found != pipeline_class.__name__:
         raise CheckpointError(
@@ -71,14 +86,38 @@ def component_classes(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if the file is missing or not a JSON object.
     """
+    return {
+        name: entry[-1] if isinstance(entry, list) and entry else entry
+        for name, entry in _pipeline_index(folder).items()
+    }
+
+
+def _pipeline_index(folder: Path) -> dict[str, Any]:
     path = folder / MODEL_INDEX
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({_one_line(error)}); expected a diffusers folder") from error
+        raise CheckpointError(f"{path}: cannot be read ({reason_of(error)}); expected a diffusers folder") from error
     if not isinstance(index, dict):
         raise CheckpointError(f"{path}: {type(index).__name__} given, expected a JSON object")
-    return {name: entry[-1] if isinstance(entry, list) and entry else entry for name, entry in index.items()}
+    return index
+
+
+def _refuse_code(folder: Path) -> None:
+    """Raise CheckpointError where the index names classes of other modules than the libraries'."""
+    for name, entry in _pipeline_index(folder).items():
+        is_setting = name.startswith("_") and name != "_class_name"
+        if not isinstance(entry, list) or not entry or entry[0] is None or is_setting:
+            continue
+        if name == "_class_name" or not (entry[0] in LIBRARIES or hasattr(diffusers.pipelines, str(entry[0]))):
+            raise _code_refusal(str(folder), f"'{name}' by {entry[0]}.py in its {MODEL_INDEX}")
+
+
+def _code_refusal(source: str, wanted: str) -> CheckpointError:
+    return CheckpointError(
+        f"{source}: wants to run its own Python code ({wanted}), which no generator runs; give a checkpoint whose "
+        "parts are of diffusers' and transformers' classes"
+    )
 
 
 def load_module(
@@ -104,10 +143,10 @@ def load_module(
     if found != module_class.__name__:
         raise CheckpointError(f"{folder}: '{name}' is a '{found}', expected '{module_class.__name__}'")
     require_files(folder, name, ("config.json",))
-    advice = weights_advice(folder / name, variant, stage)
-    if advice:
-        raise CheckpointError(f"{folder}: '{name}' cannot be loaded: {advice}")
-    with _naming(folder, name), quiet_libraries():
+    is_transformers = issubclass(module_class, PreTrainedModel)
+    with _naming(folder, name, lambda: weights_advice(folder / name, variant, stage)), quiet_libraries():
+        if is_transformers:
+            check_checkpoint(f"{folder}: '{name}'", str(folder), subfolder=name)
         module, info = module_class.from_pretrained(
             folder,
             subfolder=name,
@@ -117,6 +156,7 @@ def load_module(
             local_files_only=True,
             ignore_mismatched_sizes=True,  # reported below by name; transformers' own error names no tensor
             output_loading_info=True,
+            **({"trust_remote_code": False} if is_transformers else {}),  # diffusers' classes know no such option
         )
     _check_complete(folder, name, info)
     module.requires_grad_(False)
@@ -145,14 +185,9 @@ def require_files(folder: Path, name: str, alternatives: Iterable[str]) -> None:
         )
 
 
-@contextmanager
-def _naming(folder: Path, name: str) -> Iterator[None]:
-    try:
-        yield
-    except LIBRARY_ERRORS as error:
-        raise CheckpointError(
-            f"{folder}: '{name}' cannot be loaded ({_one_line(error)}); copy or download the checkpoint again"
-        ) from error
+def _naming(folder: Path, name: str, explain: Callable[[], str | None] = lambda: None) -> AbstractContextManager[None]:
+    advice = "copy or download the checkpoint again"
+    return reading(f"{folder}: '{name}'", str(folder / name), advice=advice, explain=explain)
 
 
 def _check_complete(folder: Path, name: str, info: dict[str, Any]) -> None:
@@ -164,9 +199,3 @@ def _check_complete(folder: Path, name: str, info: dict[str, Any]) -> None:
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
         raise CheckpointError(f"{folder}: '{name}': {faults[0]}{more}; the weights do not fit {name}/config.json")
-
-
-def _one_line(error: Exception) -> str:
-    """An error's first sentence, without line breaks and asides."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.split(". ")[0].split(" (")[0].rstrip(".")

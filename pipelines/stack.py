@@ -11,6 +11,7 @@ from anygpt.config import StackConfig, resolve_component
 from anygpt.errors import ConfigError
 from anygpt.tensors import ConditioningSpec
 from anygpt.weights.quiet import quiet_libraries
+from anygpt.weights.trust import remote_code
 from backbone import BACKBONES
 from backbone.contract import Backbone
 from encoders import ENCODERS
@@ -43,7 +44,8 @@ def build_encoder(config: StackConfig, modality: str) -> Encoder:
     if encoder_class.modality != modality:
         raise ConfigError(f"{stage}.name: '{options.name}' takes in {encoder_class.modality}, expected {modality}")
     placement = config.placed(stage)
-    return encoder_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
+    with remote_code(allowed=config.trust_remote_code):
+        return encoder_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
 
 
 def build_generator(config: StackConfig, modality: str) -> Generator:
@@ -57,14 +59,16 @@ def build_generator(config: StackConfig, modality: str) -> Generator:
     if generator_class.modality != modality:
         raise ConfigError(f"{stage}.name: '{options.name}' makes {generator_class.modality}, expected {modality}")
     placement = config.placed(stage)
-    return generator_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
+    with remote_code(allowed=config.trust_remote_code):
+        return generator_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
 
 
 def build_backbone(config: StackConfig) -> Backbone:
     """Load the language model to its place, without adapters."""
     placement = config.placed("backbone")
     backbone_class, options = resolve_component(BACKBONES, config.backbone, "backbone")
-    return backbone_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
+    with remote_code(allowed=config.trust_remote_code):
+        return backbone_class.from_config(options, device=placement.device, dtype=getattr(torch, placement.dtype))
 
 
 def build_backbone_stage(

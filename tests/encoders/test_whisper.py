@@ -303,7 +303,7 @@ def test_an_official_name_that_cannot_be_reached_is_refused(monkeypatch: pytest.
         raise RuntimeError("Model has been downloaded but the SHA256 checksum does not not match.")
 
     monkeypatch.setattr(whisper, "load_model", load_model)
-    with pytest.raises(CheckpointError, match=r"cannot load 'tiny': Model has been downloaded but"):
+    with pytest.raises(CheckpointError, match=r"'tiny' cannot be loaded: Model has been downloaded but"):
         WhisperEncoder.from_config(WhisperEncoder.Config(pretrained="tiny"))
 
 
@@ -318,7 +318,10 @@ class _Arbitrary:
         ([1], "holds no 'dims'"),
         ({"dims": {}, "model_state_dict": {}}, r"dims\.n_mels is None, expected a number above 0"),
         ({"dims": asdict(DIMS), "model_state_dict": {}}, r"37 missing \(conv1\.bias, conv1\.weight, conv2\.bias, …\)"),
-        ({"dims": asdict(DIMS), "model_state_dict": {}, "extra": _Arbitrary()}, "cannot load .* Weights only load"),
+        (
+            {"dims": asdict(DIMS), "model_state_dict": {}, "extra": _Arbitrary()},
+            "cannot be loaded: it is damaged or holds pickled objects",
+        ),
     ],
 )
 def test_a_file_of_another_kind_is_refused(checkpoint: Any, message: str, tmp_path: Path) -> None:
@@ -335,7 +338,7 @@ def test_a_damaged_file_is_refused(openai_file: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.pt").write_bytes(b"")
     save_file({"a": torch.zeros(2)}, tmp_path / "other.pt")
     for name in ("cut", "text", "empty", "other"):
-        with pytest.raises(CheckpointError, match="cannot load") as caught:
+        with pytest.raises(CheckpointError, match="cannot be loaded") as caught:
             WhisperEncoder.from_config(WhisperEncoder.Config(pretrained=str(tmp_path / f"{name}.pt")))
         assert "\n" not in str(caught.value)
 
