@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from anygpt.config import Limits
+from anygpt.config import Limits, ServiceLimits
 from anygpt.events import Event, MediaReady
 from anygpt.messages import Message
 
@@ -23,14 +23,18 @@ class Backend(Protocol):
         input_modalities: what may be attached.
         output_modalities: what a reply may hold besides text.
         limits: what an attached file may weigh.
+        service: what a person may keep on the page, and under which names it is served.
     """
 
     input_modalities: tuple[str, ...]
     output_modalities: tuple[str, ...]
     limits: Limits
+    service: ServiceLimits
 
-    def stream(self, conversation: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
-        """The reply's events. Closing the generator, or cancelling the task that waits for it, cancels the reply.
+    def stream(
+        self, conversation: Sequence[Message], options: Mapping[str, Any]
+    ) -> AsyncGenerator[Event | SeedUsed, None]:
+        """The reply's seed and its events. Closing the generator, or cancelling the task that waits for it, cancels it.
 
         Args:
             conversation: ends with the user's message.
@@ -38,6 +42,13 @@ class Backend(Protocol):
         Raises:
             AnyGPTError: if the request cannot be answered; it may come as a `Failed` event instead.
         """
+
+
+@dataclass(frozen=True)
+class SeedUsed:
+    """The seed that the reply is made with: the one that was asked for, or the one that was drawn."""
+
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -55,13 +66,17 @@ class LocalBackend:
         self.input_modalities = tuple(model.executor.input_modalities)
         self.output_modalities = tuple(model.executor.output_modalities)
         self.limits = model.config.limits
+        self.service = model.config.service
 
-    async def stream(self, conversation: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+    async def stream(
+        self, conversation: Sequence[Message], options: Mapping[str, Any]
+    ) -> AsyncGenerator[Event | SeedUsed, None]:
         """As in `Backend`."""
         from pipelines.any_to_any import Request
         from pipelines.assistant import request_options
 
         request = Request(list(conversation), request_options(**options))
+        yield SeedUsed(request.options.seed)
         events = self.model.run([request])
         waiting = ThreadPoolExecutor(1, "anygpt-demo-reply")  # its own thread: a full pool would hold other replies up
         try:

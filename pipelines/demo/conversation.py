@@ -15,7 +15,7 @@ from anygpt.errors import AnyGPTError
 from anygpt.events import Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
-from pipelines.demo.backends import MediaReceived
+from pipelines.demo.backends import MediaReceived, SeedUsed
 from pipelines.demo.media import Attachment, write_file
 
 STOPPED = "stopped"
@@ -43,12 +43,14 @@ class Place:
 
 @dataclass
 class Reply:
-    """A reply as far as it has come."""
+    """A reply as far as it has come, and the seed that it was made with. Once stopped, no medium is under way."""
 
     parts: list[Words | Place] = field(default_factory=list)
+    seed: int | None = None
+    stopped: bool = False
     places: dict[int, Place] = field(default_factory=dict)
 
-    def take(self, event: Event, folder: Path) -> None:
+    def take(self, event: Event | SeedUsed, folder: Path) -> None:
         """Add one event; a finished medium is written to a file in `folder`.
 
         Raises:
@@ -56,7 +58,9 @@ class Reply:
         """
         if isinstance(event, Failed):
             raise event.error
-        if isinstance(event, TextDelta):
+        if isinstance(event, SeedUsed):
+            self.seed = event.seed
+        elif isinstance(event, TextDelta):
             self._write(event)
         elif isinstance(event, MediaStarted):
             name = f"{KINDS[event.modality].word} {event.index + 1}"
@@ -71,6 +75,8 @@ class Reply:
         elif isinstance(event, MediaFailed):
             place = self.places[event.index]
             place.line, place.lost = f"⚠ {place.name} is lost: {event.stage}: {event.message}", True
+        if self.stopped:  # in another thread, while the event was on its way
+            self.stop()
 
     def _write(self, delta: TextDelta) -> None:
         last = self.parts[-1] if self.parts else None
@@ -89,6 +95,7 @@ class Reply:
 
     def stop(self) -> None:
         """Say at every unfinished medium that it will not come."""
+        self.stopped = True
         for place in self.places.values():
             if place.file is None and not place.lost:
                 place.line = f"{place.name}: {STOPPED}"
@@ -146,6 +153,8 @@ class Turn:
         if self.question is not None and self.question.text:
             said.append(_text(self.question.text))
         answered = [*self.reply.content(), *([_text(self.note)] if self.note else [])]
+        if self.ended and self.reply.parts and self.reply.seed is not None:
+            answered.append({"type": "text", "text": f"<small>seed {self.reply.seed}</small>"})
         both = [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
         return [bubble for bubble in both if bubble["content"]]
 
@@ -181,6 +190,10 @@ class Session:
         """The last turn's end is on the page."""
         if self.turns:
             self.turns[-1].at_rest = self.turns[-1].ended
+
+    def files(self) -> list[Path]:
+        """The files that were attached."""
+        return [attached.sent for turn in self.turns for attached in turn.attached]
 
     def conversation(self) -> list[Message]:
         """What the model reads: the turns that were kept, and the question of the one that is running."""

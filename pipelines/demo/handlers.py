@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anygpt.errors import AnyGPTError
+from anygpt.errors import AnyGPTError, RequestError
+from anygpt.media.sources import one_line
+from anygpt.requests import MAX_SEED
 from pipelines.demo.backends import Backend
 from pipelines.demo.conversation import Session
-from pipelines.demo.media import read_attachment
+from pipelines.demo.media import Attachment, read_attachment
+from pipelines.demo.uploads import Uploads
 
 HANDLER: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_MAX_DIGITS = 100
 
 READING = "reading the attached files …"
 
@@ -30,6 +37,7 @@ class Handlers:
     gr: Any
     backend: Backend
     folder: Path
+    uploads: Uploads
     session: Any
     chat: Any
     box: Any
@@ -51,7 +59,7 @@ class Handlers:
 
     async def send(self, session: Session, message: dict[str, Any], *values: Any) -> Updates:
         """Take the message in the box and answer it. Files that cannot be read leave the text in the box."""
-        text, files = message["text"], message["files"]
+        text, files = _whole_characters(message["text"]), message["files"]
         if session.busy or not (text.strip() or files):
             yield self._changes(session)
             return
@@ -59,13 +67,12 @@ class Handlers:
         turn = session.begin(READING if files else "")
         yield self._changes(session)
         try:
-            attached = [
-                await asyncio.to_thread(read_attachment, file, self.backend.limits, self.folder) for file in files
-            ]
+            attached = [await self._read(file) for file in files]
             if turn.ended:
                 return
             turn.ask(text, attached)
         except Exception as error:
+            self.uploads.delete(files)
             turn.end(kept=False, note=_told(error))
             session.busy = False
             yield {**self._changes(session), self.box: {"text": text, "files": []}}
@@ -74,6 +81,10 @@ class Handlers:
         async with aclosing(self._answer(session, values)) as steps:
             async for changes in steps:
                 yield changes
+
+    async def _read(self, file: str) -> Attachment:
+        """An attached file, decoded: the one place where that happens."""
+        return await asyncio.to_thread(read_attachment, file, self.backend.limits, self.folder)
 
     async def send_again(self, session: Session, *values: Any) -> Updates:
         """Answer the last message again, by the settings of now."""
@@ -114,8 +125,9 @@ class Handlers:
         return self._changes(session)
 
     def start_afresh(self, session: Session) -> dict[Any, Any]:
-        """Forget the conversation."""
+        """Forget the conversation, and delete the files that were attached to it."""
         if not session.busy:
+            self.uploads.delete(session.files())
             session.turns.clear()
         return self._changes(session)
 
@@ -132,8 +144,29 @@ class Handlers:
 
 
 def options_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked of a reply; empty fields and 0 leave the default."""
-    return {name: value for name, value in values.items() if value or name == "modalities"}
+    """What is asked of a reply; empty fields leave the default, and so does 0, but for the seed.
+
+    Raises:
+        RequestError: if the seed is no whole number.
+    """
+    options = {name: value for name, value in values.items() if name == "modalities" or (value and name != "seed")}
+    seed = str(values.get("seed") or "").strip()
+    if seed:
+        options["seed"] = _whole_number(seed)
+    return options
+
+
+def _whole_number(text: str) -> int:
+    if not _WHOLE.fullmatch(text) or len(text) > _MAX_DIGITS:
+        raise RequestError(
+            f"seed: {one_line(ascii(text))} given, expected a whole number from 0 to {MAX_SEED}; or leave it empty"
+        )
+    return int(text)
+
+
+def _whole_characters(text: str) -> str:
+    """Text in which halves of characters, which no reply could quote, are replaced; all else is as it was typed."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _told(error: Exception) -> str:

@@ -14,11 +14,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Any
 
-from anygpt.config import Limits
+from anygpt.config import Limits, ServiceLimits
 from anygpt.errors import AnyGPTError, MissingExtraError, RequestError, StageError
 from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaStarted, TextDelta, Usage
 from anygpt.messages import MediumRef, Message, modality_of
-from pipelines.demo.backends import MediaReceived
+from pipelines.demo.backends import MediaReceived, SeedUsed
+from pipelines.demo.connections import connection_options, proxies_in_use
 from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
 
 CONNECT_TIMEOUT_S = 10.0
@@ -32,23 +33,25 @@ class HttpBackend:
     Args:
         url: where the service is, as in "http://127.0.0.1:8000"; a trailing "/v1" is taken as well.
         api_key: sent as a bearer token.
+        service: limits of the page; the service at the URL has its own.
     Raises:
         MissingExtraError: without httpx.
-        AnyGPTError: if no such service answers there.
+        AnyGPTError: if no such service answers there, or the environment's proxies or certificates cannot be used.
     """
 
-    def __init__(self, url: str, api_key: str | None = None) -> None:
+    def __init__(self, url: str, api_key: str | None = None, service: ServiceLimits | None = None) -> None:
         try:
             import httpx
         except ImportError as error:
             raise MissingExtraError("the page needs httpx to reach a service: pip install 'anygpt[demo]'") from error
         self.base_url = url.rstrip("/").removesuffix("/v1") + "/v1"
         self.limits = Limits()
+        self.service = service or ServiceLimits()
         self._httpx = httpx
         self._connection: dict[str, Any] = {
             "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
-            "verify": httpx.create_ssl_context(),  # once: it is slow to make
             "timeout": httpx.Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+            **connection_options(self.base_url),
         }
         model = self._first_model()
         self.model_name = str(model["id"])
@@ -70,9 +73,14 @@ class HttpBackend:
             ) from error
 
     def _unreachable(self, error: Exception) -> AnyGPTError:
-        return StageError(STAGE, f"{self.base_url} cannot be reached ({_reason(error)}); start it with 'anygpt serve'")
+        proxies = proxies_in_use(self.base_url)
+        fix = f"; or correct {proxies}" if proxies else ""
+        reason = f"{self.base_url} cannot be reached ({_reason(error)})"
+        return StageError(STAGE, f"{reason}; start it with 'anygpt serve'{fix}")
 
-    async def stream(self, conversation: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+    async def stream(
+        self, conversation: Sequence[Message], options: Mapping[str, Any]
+    ) -> AsyncGenerator[Event | SeedUsed, None]:
         """As in `Backend`; leaving early closes the connection, and the service cancels the reply."""
         # Media are encoded and decoded beside the event loop, which serves everybody's page.
         messages = await asyncio.to_thread(lambda: [_message_json(message) for message in conversation])
@@ -108,9 +116,10 @@ class _ChunkReader:
 
     done: bool = False
     finish_reason: str = "stop"
+    told_seed: bool = False
     numbers: dict[int, int] = field(default_factory=dict)  # a part's index in the reply → the medium's number
 
-    def read(self, data: str) -> Iterator[Event]:
+    def read(self, data: str) -> Iterator[Event | SeedUsed]:
         if data == "[DONE]":
             self.done = True
             yield Done(0, self.finish_reason, Usage(0, 0), {})
@@ -119,6 +128,9 @@ class _ChunkReader:
             chunk = json.loads(data)
             if "error" in chunk:
                 raise StageError(STAGE, chunk["error"]["message"])
+            if not self.told_seed and isinstance(chunk.get("seed"), int):
+                self.told_seed = True
+                yield SeedUsed(chunk["seed"])
             for choice in chunk["choices"]:
                 self.finish_reason = choice.get("finish_reason") or self.finish_reason
                 yield from self._read_delta(choice["delta"])

@@ -30,12 +30,14 @@ class Attachment:
         name: of the file.
         modality, medium: what was read of it.
         file: what the chat shows of it.
+        sent: the file itself.
     """
 
     name: str
     modality: str
     medium: Any
     file: Path
+    sent: Path
 
 
 def read_attachment(file: str, limits: Limits, folder: Path) -> Attachment:
@@ -53,7 +55,7 @@ def read_attachment(file: str, limits: Limits, folder: Path) -> Attachment:
             shown = write_file(folder, modality, KINDS[modality].encode(medium))
     except MediaError as error:
         raise MediaError(str(error).replace(os.path.dirname(file) + os.sep, "")) from error
-    return Attachment(os.path.basename(file), modality, medium, shown)
+    return Attachment(os.path.basename(file), modality, medium, shown, Path(file))
 
 
 def write_file(folder: Path, modality: str, data: bytes) -> Path:

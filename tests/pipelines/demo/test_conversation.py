@@ -13,7 +13,7 @@ from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
 from anygpt.world.rendering import render
 from anygpt.world.scenes import Scene
-from pipelines.demo.backends import MediaReceived
+from pipelines.demo.backends import MediaReceived, SeedUsed
 from pipelines.demo.conversation import Reply, Session
 from pipelines.demo.media import Attachment
 
@@ -142,6 +142,29 @@ def test_stopping_what_is_finished_changes_nothing(session):
     assert session.bubbles() == before
 
 
+def test_a_stopped_reply_stays_stopped_whatever_was_on_its_way(session):
+    reply = session.turns[-1].reply
+    reply.take(MediaStarted(0, 0, "image"), Path())
+    session.stop()
+    reply.take(MediaProgress(0, 0, 3, 12), Path())
+    assert reply.content() == [said("picture 1: stopped")]
+
+
+def test_the_seed_stands_under_a_reply_that_has_ended(session):
+    turn = session.turns[-1]
+    for event in (SeedUsed(0), TextDelta(0, "Well")):
+        turn.reply.take(event, Path())
+    assert session.bubbles()[-1]["content"] == [said("Well")]
+    turn.end(kept=True)
+    assert session.bubbles()[-1]["content"] == [said("Well"), said("<small>seed 0</small>")]
+    assert session.conversation()[-1] == Message("assistant", "Well")
+
+
+def test_a_session_knows_the_files_that_were_sent(session, picture):
+    session.turns[-1].ask("", [Attachment("star.tif", "image", picture, Path("/a/picture.png"), Path("/b/star.tif"))])
+    assert session.files() == [Path("/b/star.tif")]
+
+
 def test_a_failed_turn_is_shown_and_left_out_of_the_conversation(session):
     session.turns[-1].end(kept=False, note="⚠ no")
     assert session.conversation() == session.conversation()[:2]
@@ -170,7 +193,8 @@ def test_asking_again_takes_the_last_question_without_its_reply(session):
 
 def test_attached_files_are_shown_before_the_text(picture):
     session = Session()
-    session.begin("reading …").ask("What?", [Attachment("star.png", "image", picture, Path("/a/star.png"))])
+    attached = Attachment("star.png", "image", picture, Path("/a/star.png"), Path("/b/star.png"))
+    session.begin("reading …").ask("What?", [attached])
     file = {"type": "file", "file": {"path": "/a/star.png", "mime_type": "image/png"}}
     assert session.bubbles() == [{"role": "user", "content": [file, said("What?")]}]
     assert session.conversation() == [Message("user", [picture, "What?"])]
@@ -180,7 +204,7 @@ def test_a_point_cloud_is_drawn_once_its_turn_is_at_rest():
     cloud = render(STAR.in_modality("points"), "points")
     session = Session()
     turn = session.begin()
-    turn.ask("", [Attachment("star.obj", "points", cloud, Path("/a/point-cloud.ply"))])
+    turn.ask("", [Attachment("star.obj", "points", cloud, Path("/a/point-cloud.ply"), Path("/b/star.obj"))])
     session.rest()
     assert session.bubbles() == [{"role": "user", "content": [said("star.obj")]}]
     turn.end(kept=True)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from anygpt.config import Limits
 from anygpt.errors import MissingExtraError, RequestError
-from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaStarted, TextDelta, Usage
-from anygpt.media import ImageLimits, encode_png
-from anygpt.messages import Message
+from anygpt.media import encode_png
 from pipelines.assistant import AnyGPT
 from pipelines.demo.backends import LocalBackend
 from pipelines.demo.page import serve_page
+from tests.pipelines.demo.scripted_backend import ScriptedBackend
 from tests.pipelines.demo.visitor import WAIT_MS, Visitor
 
 MANY_STEPS = 200
@@ -33,38 +30,6 @@ MANY_STEPS = 200
 def address(model: AnyGPT, free_port: Callable[[], int]) -> Iterator[str]:
     with serve_page(LocalBackend(model), port=free_port()) as url:
         yield url
-
-
-class ScriptedBackend:
-    """Answers "wait" by hanging in the middle of a picture, "slow" by steps without end, "fail" by an error of its own,
-    anything else by a lost picture between two texts."""
-
-    input_modalities = ("image",)
-    output_modalities = ("image",)
-    limits = Limits(image=ImageLimits(max_bytes=2000))
-
-    def __init__(self) -> None:
-        self.conversations: list[list[Message]] = []
-        self.cancelled: list[str] = []
-
-    async def stream(self, conversation: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
-        self.conversations.append(list(conversation))
-        text = conversation[-1].text
-        yield TextDelta(0, "Here:")
-        if text == "fail":
-            raise ValueError("a mistake")
-        yield MediaStarted(0, 0, "image")
-        try:
-            yield MediaProgress(0, 0, 3, 12)
-            while text in ("wait", "slow"):
-                await asyncio.sleep(3600 if text == "wait" else 0.05)
-                yield MediaProgress(0, 0, 3, 12)
-        except (asyncio.CancelledError, GeneratorExit):
-            self.cancelled.append(text)
-            raise
-        yield MediaFailed(0, 0, "image", "generators.image", "out of memory")
-        yield TextDelta(0, "Sorry.")
-        yield Done(0, "stop", Usage(1, 1), {})
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +42,8 @@ def scripted_page(free_port: Callable[[], int]) -> Iterator[tuple[str, ScriptedB
 @pytest.fixture
 def scripted(browser: Any, scripted_page: tuple[str, ScriptedBackend]) -> Iterator[tuple[Visitor, ScriptedBackend]]:
     url, backend = scripted_page
-    backend.conversations.clear()
-    backend.cancelled.clear()
+    for remembered in (backend.conversations, backend.options, backend.cancelled):
+        remembered.clear()
     visitor = Visitor(browser, url)
     yield visitor, backend
     visitor.context.close()
@@ -156,14 +121,55 @@ def test_two_people_stay_apart(meet, model):
         assert person.texts("bot") == [model.chat(text, modalities=["text"]).text]
 
 
+def test_without_a_seed_every_reply_and_retry_draws_one_and_shows_it(scripted):
+    visitor, backend = scripted
+    for replies, text in enumerate(("One", "Two"), 1):
+        visitor.say(text)
+        visitor.wait_until_idle(replies)
+        visitor.page.locator(".bot-row small").nth(replies - 1).wait_for()
+    seeds = visitor.seeds()
+    visitor.press("Retry")
+    visitor.page.locator(".bot-row small").get_by_text(str(seeds[1])).wait_for(state="detached")
+    visitor.page.locator(".bot-row small").nth(1).wait_for()
+    assert visitor.seeds()[0] == seeds[0]
+    assert len({*seeds, *visitor.seeds()}) == 3
+    assert all("seed" not in options for options in backend.options)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])
+def test_a_seed_that_is_typed_is_used_as_it_is(scripted, seed):
+    visitor, backend = scripted
+    visitor.set("Seed", str(seed))
+    visitor.say("Draw")
+    visitor.wait_until_idle(1)
+    visitor.page.locator(".bot-row small").wait_for()
+    assert visitor.seeds() == [seed]
+    assert [options["seed"] for options in backend.options] == [seed]
+
+
+def test_newlines_tabs_quotes_and_emoji_arrive_as_they_were_typed(scripted):
+    visitor, backend = scripted
+    box = visitor.page.get_by_placeholder("Message")
+    typed = "\tDraw “it” – ‘now’,\nplease…  🎨👩‍🚀 é\u0301 ‏שלום <b>&amp;</b>\n"
+    box.click()
+    for at, line in enumerate(typed.split("\n")):
+        if at:
+            visitor.page.keyboard.press("Shift+Enter")
+        visitor.page.keyboard.insert_text(line)
+    visitor.page.keyboard.press("Enter")
+    visitor.wait_until_idle(1)
+    assert [message.text for message in backend.conversations[-1]] == [typed]
+    assert visitor.texts("user") == [typed]
+
+
 def test_a_broken_file_is_named_and_the_chat_goes_on(visitor, tmp_path):
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture at all")
+    broken.write_bytes(encode_png(Image.new("RGB", (64, 64)))[:60])
     visitor.allow("text")
     visitor.attach(broken)
     visitor.wait_for_attachment()
     visitor.say("What is this?")
-    visitor.wait_for_text("⚠ image 'broken.png': not an image that can be decoded")
+    visitor.wait_for_text("⚠ image 'broken.png': ")
     assert visitor.page.get_by_placeholder("Message").input_value() == "What is this?"
     visitor.say("Hello")
     visitor.wait_until_idle(2)

@@ -109,7 +109,7 @@ def test_broken_files_of_every_kind_are_named_and_the_chat_goes_on(visitor, tmp_
     visitor.allow("text")
     for modality, kind in KINDS.items():
         broken = tmp_path / f"broken{kind.suffix}"
-        broken.write_bytes(b"nothing of the kind")
+        broken.write_bytes(kind.encode(render(STAR.in_modality(modality), modality))[:60])
         visitor.attach(broken)
         visitor.wait_for_attachment()
         visitor.say("Hello")
@@ -137,12 +137,13 @@ def test_a_service_gives_the_same_files(browser: Any, everything, files, free_po
         assert visitor.allowed() == ["text", *everything.executor.output_modalities]
         visitor.allow("video")
         visitor.set("Frames", "3")
+        visitor.set("Seed", "0")
         visitor.attach(files["points"])
         visitor.wait_for_attachment()
         visitor.say("Hello")
         shown = visitor.played("video", "bot")
         cloud = KINDS["points"].load(files["points"])
-        (video,) = everything.chat([cloud, "Hello"], modalities=["video"], frames=3).videos
+        (video,) = everything.chat([cloud, "Hello"], modalities=["video"], frames=3, seed=0).videos
         assert visitor.file(shown) == KINDS["video"].encode(video)
         visitor.page.locator(".user-row .model3D canvas").wait_for()
         visitor.context.close()

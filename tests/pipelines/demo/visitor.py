@@ -62,8 +62,18 @@ class Visitor:
         self.page.locator(".bot-row").get_by_text(text).last.wait_for()
 
     def texts(self, role: str) -> list[str]:
-        """The texts of a role, to the character."""
-        return [text.text_content() for text in self.page.locator(f".{role}-row .md").all()]
+        """The texts of a role, to the character, without the small print."""
+        return [text.text_content() for text in self.page.locator(f".{role}-row .md:not(:has(small))").all()]
+
+    def seeds(self) -> list[int]:
+        """The seeds that stand under the replies."""
+        return [int(text.removeprefix("seed ")) for text in self.page.locator(".bot-row small").all_text_contents()]
+
+    def wait_for_notice(self, text: str) -> str:
+        """Wait for a notice in the corner of the page that holds the text; returns all of it."""
+        notice = self.page.locator(".toast-body").get_by_text(text).last
+        notice.wait_for()
+        return str(notice.text_content()).strip()
 
     def pictures(self, role: str) -> list[bytes]:
         """The files of the pictures in a role's bubbles."""
