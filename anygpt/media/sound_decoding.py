@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anygpt.errors import MediaError
+from anygpt.errors import AnyGPTError, MediaError
 from anygpt.media.containers import check_samples_are_there, import_av, open_container, read_only
 from anygpt.media.limits import check_duration
 from anygpt.media.resampling import MAX_RATE_HZ, MIN_RATE_HZ, check_rate, converted
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SOUND_FILES = "WAV, MP3, FLAC, OGG, M4A, AAC, AIFF, CAF or AMR, or a video file (MP4, MOV, WebM, MKV) with sound"
 _SELF_SYNCHRONISING = ("mp3", "aac")  # demuxers of files between whose frames tags and junk may stand
+_UNSAFE_PLANES = 8  # as many as a frame of libav holds by itself; it keeps further ones elsewhere
 _CANCELLED_SHARE = 0.01  # of the channels' energy; the mean of 64 channels that have nothing in common keeps 1/64
 
 
@@ -102,7 +103,7 @@ def _sound_of(container: InputContainer, rules: _Rules, loudness: _Loudness, cha
         check_rate(rules.sampling_rate_hz, rules.name)
     if container.format.name == "wav" and stream.duration and stream.time_base:  # of a tidy one: what is there
         check_duration(float(stream.duration * stream.time_base), rules.name, rules.max_duration_s)
-    pieces = _mono_pieces(container, stream, rules, loudness, channel)
+    pieces = _before_damage(_mono_pieces(container, stream, rules, loudness, channel), rules)
     first = next(pieces, None)
     if first is None:
         return None
@@ -130,11 +131,22 @@ def _joined(blocks: Iterable[np.ndarray], rate_hz: int, rules: _Rules) -> np.nda
     return np.frombuffer(kept, dtype=np.float32)
 
 
+def _before_damage(pieces: Iterator[tuple[int, np.ndarray]], rules: _Rules) -> Iterator[tuple[int, np.ndarray]]:
+    """The pieces up to the first error of a decoder, if what decodes is kept."""
+    try:
+        yield from pieces
+    except AnyGPTError:
+        raise
+    except Exception:  # of many kinds, as in `errors_as_media_errors`
+        if not rules.keep_what_decodes:
+            raise
+
+
 def _mono_pieces(
     container: InputContainer, stream: AudioStream, rules: _Rules, loudness: _Loudness, channel: int | None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Each decoded frame as (its sampling rate, float32 (S,)), checked while it comes."""
-    total, rate_hz = 0, 0
+    total, rate_hz, interleaver = 0, 0, _Interleaver()
     for frame in _frames(container, stream, rules):
         rate_hz = rate_hz or frame.sample_rate
         if rules.keep_what_decodes and not MIN_RATE_HZ <= rate_hz == frame.sample_rate <= MAX_RATE_HZ:
@@ -147,7 +159,7 @@ def _mono_pieces(
         total += frame.samples
         check_duration(total / rate_hz, rules.name, rules.max_duration_s)
         if frame.samples:
-            yield rate_hz, _mono(_samples(frame), rules, loudness, channel)
+            yield rate_hz, _mono(_samples(interleaver.safe(frame)), rules, loudness, channel)
 
 
 def _frames(container: InputContainer, stream: AudioStream, rules: _Rules) -> Iterator[Any]:
@@ -200,3 +212,24 @@ def _samples(frame: Any) -> np.ndarray:
     if samples_CS.dtype.kind == "i":
         return samples_CS.astype(np.float32) / -float(np.iinfo(samples_CS.dtype).min)
     return samples_CS
+
+
+class _Interleaver:
+    """Puts the channels of a frame into one plane: of many planes, PyAV reads beyond the last one and crashes."""
+
+    def __init__(self) -> None:
+        self._resampler: Any = None
+        self._made_for: tuple[str, str, int] | None = None
+
+    def safe(self, frame: Any) -> Any:
+        """The frame, interleaved if its planes are many."""
+        if not frame.format.is_planar or frame.layout.nb_channels < _UNSAFE_PLANES:
+            return frame
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind != self._made_for:
+            packed = frame.format.packed.name
+            self._resampler = import_av().AudioResampler(format=packed, layout=frame.layout, rate=frame.sample_rate)
+            self._made_for = kind
+        frame.pts = None
+        (interleaved,) = self._resampler.resample(frame)
+        return interleaved

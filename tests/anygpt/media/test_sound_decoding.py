@@ -53,6 +53,28 @@ def test_load_audio_leaves_silence_silent() -> None:
     assert not load_audio(stereo(0 * tone(), 0 * tone())).waveform.any()
 
 
+@pytest.mark.parametrize(("layout", "channels"), [("5.1", 6), ("7.1", 8), ("hexadecagonal", 16)])
+@pytest.mark.parametrize(("container", "codec"), [("ipod", "aac"), ("wav", "pcm_s16le"), ("matroska", "pcm_f32le")])
+def test_load_audio_mixes_many_channels(container: str, codec: str, layout: str, channels: int) -> None:
+    if (codec, channels) == ("aac", 16):
+        codec, container = "libopus", "ogg"
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as file:
+        options = {"mapping_family": "255"} if codec == "libopus" else {}
+        stream = file.add_stream(codec, rate=48_000, layout=layout, options=options)
+        samples_1S = np.repeat(tone(48_000), channels)[None]
+        frame = av.AudioFrame.from_ndarray(samples_1S, format="flt", layout=layout)
+        frame.sample_rate, frame.pts = 48_000, 0
+        resampler = av.AudioResampler(format=stream.format, layout=layout, rate=48_000, frame_size=960)
+        for piece in (*resampler.resample(frame), *resampler.resample(None)):
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    audio = load_audio(buffer.getvalue())
+    assert audio.duration_s == pytest.approx(0.5, abs=0.05)
+    loudness = np.sqrt(np.mean(audio.waveform[4800:19_200] ** 2))
+    assert loudness == pytest.approx(0.5 / np.sqrt(2), rel=0.2)  # the bass of lossy codecs has no such tone
+
+
 def with_sound(change) -> bytes:
     """The MP4 as an MKV whose n-th packet of sound is `change(n, packet's bytes)`."""
     buffer, count = io.BytesIO(), 0
