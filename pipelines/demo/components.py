@@ -12,6 +12,7 @@ from pipelines.demo.examples import examples_of
 from pipelines.demo.handlers import Handlers
 from pipelines.demo.media import endings, in_words, upload_limit_bytes
 from pipelines.demo.uploads import Uploads
+from pipelines.media_decoding.pool import DecoderPool
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -61,12 +62,13 @@ def functions_of(page: gr.Blocks) -> dict[int, int]:
     return {function["id"]: len(function["inputs"]) for function in page.get_config_file()["dependencies"]}
 
 
-def build_page(backend: Backend, uploads: Uploads, *, title: str = "anygpt") -> gr.Blocks:
+def build_page(backend: Backend, uploads: Uploads, decoders: DecoderPool, *, title: str = "anygpt") -> gr.Blocks:
     """The page's components and what they do, not yet served.
 
     Args:
         backend: answers.
         uploads: the files that people attach.
+        decoders: read them.
         title: of the page.
     Raises:
         MissingExtraError: without gradio.
@@ -88,7 +90,7 @@ def build_page(backend: Backend, uploads: Uploads, *, title: str = "anygpt") -> 
             with gr.Column(scale=1, min_width=220):
                 settings = _settings(gr, backend)
         session = gr.State(Session(), delete_callback=lambda session: uploads.delete(session.files()))
-        Handlers(gr, backend, folder, uploads, session, chat, box, stop, retry, clear, settings).connect()
+        Handlers(gr, backend, folder, uploads, decoders, session, chat, box, stop, retry, clear, settings).connect()
     return page
 
 

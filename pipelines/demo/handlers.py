@@ -18,6 +18,7 @@ from pipelines.demo.backends import Backend
 from pipelines.demo.conversation import Session
 from pipelines.demo.media import Attachment, read_attachment
 from pipelines.demo.uploads import Uploads
+from pipelines.media_decoding.pool import DecoderPool
 
 HANDLER: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -38,6 +39,7 @@ class Handlers:
     backend: Backend
     folder: Path
     uploads: Uploads
+    decoders: DecoderPool
     session: Any
     chat: Any
     box: Any
@@ -83,8 +85,8 @@ class Handlers:
                 yield changes
 
     async def _read(self, file: str) -> Attachment:
-        """An attached file, decoded: the one place where that happens."""
-        return await asyncio.to_thread(read_attachment, file, self.backend.limits, self.folder)
+        """An attached file, decoded in a process that ends with the wish for it: the one place where that happens."""
+        return await read_attachment(file, self.backend.limits, self.folder, self.decoders)
 
     async def send_again(self, session: Session, *values: Any) -> Updates:
         """Answer the last message again, by the settings of now."""

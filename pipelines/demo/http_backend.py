@@ -84,7 +84,7 @@ class HttpBackend:
         """As in `Backend`; leaving early closes the connection, and the service cancels the reply."""
         # Media are encoded and decoded beside the event loop, which serves everybody's page.
         messages = await asyncio.to_thread(lambda: [_message_json(message) for message in conversation])
-        body = {"model": self.model_name, "messages": messages, "stream": True, **options}
+        body = {"model": self.model_name, "messages": messages, "stream": True, "markdown_media": False, **options}
         reader = _ChunkReader()
         try:
             async with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from anygpt.config import Limits
 from anygpt.errors import MediaError
 from anygpt.media.kinds import KINDS, kind_of_file
+from pipelines.media_decoding.pool import DecoderPool
 
 # Files that browsers show as they are. Of any other the page shows what was read of it: of a cloud or mesh the points,
 # a few thousand at most, which the chat draws in 3D.
@@ -40,19 +42,22 @@ class Attachment:
     sent: Path
 
 
-def read_attachment(file: str, limits: Limits, folder: Path) -> Attachment:
+async def read_attachment(file: str, limits: Limits, folder: Path, decoders: DecoderPool) -> Attachment:
     """Decode an attached file; what a browser cannot show is written to a file in `folder` as well.
 
+    Cancelling the call ends the decoding.
+
     Raises:
-        MediaError: if it cannot be used; the message calls the file by its name, without the server's folders.
+        MediaError: if it cannot be used or takes too long; the message calls the file by its name, without the
+            server's folders.
         MissingExtraError: if what decodes it is not installed.
     """
     try:
         modality = kind_of_file(file)
-        medium = KINDS[modality].load(file, getattr(limits, modality))
+        medium = await decoders.decode(modality, file, getattr(limits, modality))
         shown = Path(file)
         if shown.suffix.lower() not in BROWSERS_SHOW.get(modality, ()):
-            shown = write_file(folder, modality, KINDS[modality].encode(medium))
+            shown = await asyncio.to_thread(lambda: write_file(folder, modality, KINDS[modality].encode(medium)))
     except MediaError as error:
         raise MediaError(str(error).replace(os.path.dirname(file) + os.sep, "")) from error
     return Attachment(os.path.basename(file), modality, medium, shown, Path(file))

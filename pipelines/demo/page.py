@@ -25,6 +25,7 @@ from pipelines.demo.hosts import ServedHosts
 from pipelines.demo.public_paths import PublicPaths
 from pipelines.demo.surroundings import for_gradio, ignored_variables, without_network
 from pipelines.demo.uploads import Uploads
+from pipelines.media_decoding.pool import DecoderPool
 
 MAX_HEADER_BYTES = 64 * 1024
 CONNECTIONS = 1024
@@ -41,12 +42,12 @@ def serve_page(backend: Backend, host: str = "127.0.0.1", port: int = 7860) -> I
         MissingExtraError: without gradio.
         RequestError: if the port cannot be had, or no file can be written.
     """
-    with _listening(host, port) as listener, _folder() as folder, for_gradio(folder):
+    with _listening(host, port) as listener, _folder() as folder, for_gradio(folder), _decoders(backend) as decoders:
         with without_network():
             import_gradio()
             uploads = Uploads(folder, backend.input_modalities, backend.limits, backend.service)
             with ThreadPoolExecutor(1) as builder:  # the caller may have a running event loop
-                page, app = builder.submit(asyncio.run, _built(backend, uploads)).result()
+                page, app = builder.submit(asyncio.run, _built(backend, uploads, decoders)).result()
         hosts = ServedHosts(host, tuple(backend.service.allowed_origins))
         limits = (backend.service, backend.limits.max_text_chars)
         guard = Guard(app, hosts, PublicPaths(folder), uploads, functions_of(page), *limits)
@@ -58,9 +59,9 @@ def serve_page(backend: Backend, host: str = "127.0.0.1", port: int = 7860) -> I
             server.close()
 
 
-async def _built(backend: Backend, uploads: Uploads) -> tuple[Any, Any]:
+async def _built(backend: Backend, uploads: Uploads, decoders: DecoderPool) -> tuple[Any, Any]:
     """The page and its application. A coroutine: outside of one, gradio makes event loops that it never closes."""
-    page = build_page(backend, uploads)
+    page = build_page(backend, uploads, decoders)
     return page, gradio_app(page, backend)
 
 
@@ -139,6 +140,16 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _cannot_listen(host: str, port: int, error: Exception) -> RequestError:
     reason = getattr(error, "strerror", None) or error
     return RequestError(f"--port: {host}:{port} cannot be listened on ({reason}); give another port")
+
+
+@contextmanager
+def _decoders(backend: Backend) -> Iterator[DecoderPool]:
+    """Processes that read attached files."""
+    decoders = DecoderPool(backend.limits.decode_timeout_s)
+    try:
+        yield decoders
+    finally:
+        decoders.close()
 
 
 @contextmanager

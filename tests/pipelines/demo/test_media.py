@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import sys
+import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,25 @@ from anygpt.media import AudioLimits, ImageLimits, VideoLimits, encode_png, load
 from anygpt.media.kinds import KINDS
 from anygpt.world.rendering import RENDERERS, render
 from anygpt.world.scenes import Scene
-from pipelines.demo.media import in_words, read_attachment, upload_limit_bytes, write_file
+from pipelines.demo import media
+from pipelines.demo.media import Attachment, in_words, upload_limit_bytes, write_file
+from pipelines.media_decoding.pool import DecoderPool
+from tests.pipelines.media_decoding.test_pool import slow_gif
 
 STAR = Scene("star", "red")
+
+
+def read_attachment(file: str, limits: Limits, folder: Path) -> Attachment:
+    """The page's own, with a pool of decoding processes for this file alone."""
+
+    async def read() -> Attachment:
+        decoders = DecoderPool(limits.decode_timeout_s)
+        try:
+            return await media.read_attachment(file, limits, folder, decoders)
+        finally:
+            decoders.close()
+
+    return asyncio.run(read())
 
 
 @pytest.mark.parametrize("modality", RENDERERS)
@@ -66,7 +83,9 @@ def test_a_refused_file_is_called_by_its_name_alone(tmp_path, modality):
 @pytest.mark.parametrize("modality", ["audio", "video"])
 def test_without_the_extra_it_is_named(tmp_path, monkeypatch, modality):
     path = write_file(tmp_path, modality, KINDS[modality].encode(render(STAR.in_modality(modality), modality)))
-    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "av.py").write_text("raise ImportError('it is not installed')")
+    monkeypatch.syspath_prepend(tmp_path / "without")  # decoding processes look where this one does
     with pytest.raises(MissingExtraError, match=r"pip install 'anygpt\[media\]'"):
         read_attachment(str(path), Limits(), tmp_path)
 
@@ -75,6 +94,14 @@ def test_attachments_are_read_under_the_stacks_limits(tmp_path, picture):
     path = write_file(tmp_path, "image", encode_png(picture))
     with pytest.raises(MediaError, match="64 x 64 pixels given, expected sides of at most 32"):
         read_attachment(str(path), Limits(image=ImageLimits(max_side_px=32)), tmp_path)
+
+
+def test_a_file_that_takes_long_is_given_up(tmp_path):
+    path = tmp_path / "slow.webm"
+    path.write_bytes(slow_gif())
+    limits = Limits(decode_timeout_s=1.0, video=VideoLimits(max_total_pixels=10**15))
+    with pytest.raises(MediaError, match=r"longer than limits\.decode_timeout_s=1 seconds"):
+        read_attachment(str(path), limits, tmp_path)
 
 
 def test_a_removed_folder_does_not_come_back(tmp_path):
