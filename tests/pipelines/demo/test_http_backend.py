@@ -182,6 +182,7 @@ def test_the_conversation_and_the_options_are_sent(service, picture):
     assert body == {
         "model": "tiny",
         "stream": True,
+        "markdown_media": False,
         "seed": 4,
         "modalities": ["text"],
         "messages": [
