@@ -21,6 +21,7 @@ from anygpt.messages import MediumRef, Message, check_conversation, modality_of
 from anygpt.requests import GenerationOptions, RequestOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import Executor
+from pipelines.executors.patience import PATIENCE, Patience
 from pipelines.stage_types import MediumRequest
 
 # Options that only some modalities have.
@@ -83,6 +84,7 @@ class _Reply:
 
     async def run(self) -> None:
         """Answer; whatever goes wrong becomes an event."""
+        PATIENCE.set(Patience())
         started = time.perf_counter()
         deadline = asyncio.get_running_loop().call_later(self.pipeline.limits.timeout_s, self._expire)
         try:

@@ -17,6 +17,8 @@ from concurrent.futures import TimeoutError as NotDone  # not the built-in one b
 from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from anygpt.config import StackConfig
 from anygpt.errors import StageError
 from pipelines.executors.driver_messages import Alive, Call, Cancel, Event, Failed, Gone, Ready, Release, Start
@@ -99,7 +101,6 @@ class DriverProcess:
         self._is_own = address is None
         self._states: dict[str, str] = {}
         self._states_age_s = 0.0
-        self._missing_since: dict[str, float] = {}
         self._heard_at = time.monotonic()
         self._numbers = itertools.count()
         self._answers: dict[int, Answer] = {}
@@ -131,10 +132,9 @@ class DriverProcess:
         """How old that is, in seconds."""
         return self._states_age_s + self.silent_s
 
-    def missing_s(self, stage: str) -> float:
-        """Seconds since when the stage has had no process that can take work; 0 where it has one."""
-        since = self._missing_since.get(stage)
-        return 0.0 if since is None else time.monotonic() - since
+    def is_missing(self, stage: str) -> bool:
+        """True where the stage has no process that can take work."""
+        return self._states.get(stage) != "ready"
 
     def call(self, stage: str, method: str, arguments: tuple[Any, ...]) -> Answer:
         """Call a method of `RayStages`.
@@ -167,7 +167,7 @@ class DriverProcess:
             try:
                 return self.over.result(timeout=1.0)
             except NotDone:
-                if self.is_ready and self.silent_s > DEAD_S:
+                if self.is_ready and (self.silent_s > DEAD_S or self._is_stopped()):
                     self._give_up("its driver process does not answer")
 
     def close(self) -> None:
@@ -187,6 +187,11 @@ class DriverProcess:
             lines = [line.strip() for line in log if line.strip()]
             return lines[-1] if lines else "it said nothing"
         return "it said nothing"
+
+    def _is_stopped(self) -> bool:
+        with suppress(psutil.Error):
+            return psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
+        return False
 
     def _send(self, message: Any) -> None:
         self._commands.put(pack(message, lambda value: None))
@@ -223,22 +228,16 @@ class DriverProcess:
         elif self.over.done():
             return
         elif isinstance(message, Ready):
-            self._note(message.states)
+            self._states = message.states
             self.started.set_result(None)
         elif isinstance(message, Failed):
             self.started.set_exception(message.error)
         elif isinstance(message, Alive):
             self._states_age_s = message.age_s
             if message.states is not None:
-                self._note(message.states)
+                self._states = message.states
         elif isinstance(message, Gone):
             self._give_up(message.reason)
-
-    def _note(self, states: dict[str, str]) -> None:
-        now = time.monotonic()
-        missing = [stage for stage, state in states.items() if state != "ready"]
-        self._missing_since = {stage: self._missing_since.get(stage, now) for stage in missing}
-        self._states = states
 
     def _give_up(self, reason: str) -> None:
         """Fail all calls, also those that are still to come."""

@@ -23,10 +23,12 @@ from anygpt.requests import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import OnStep, ShouldStop
 from pipelines.executors.driver_process import Answer, DriverProcess
+from pipelines.executors.patience import PATIENCE, Patience
 from pipelines.stage_types import MediumRequest
 
 POLL_S = 0.05  # how often a waiting call looks whether its request was cancelled
-MISSING_S = 3.0  # how long a call waits for a stage that has no process, or for Ray
+MISSING_S = 6.0  # how long a request waits for stages that have no process, in all its calls together
+RAY_S = 3.0  # how long a call waits for Ray
 SILENT_S = 4.0  # a driver that says nothing for so long does not answer
 UNKNOWN_S = 10.0  # states that are older say nothing any more
 MOST_BETWEEN_STARTS_S = 30.0
@@ -174,7 +176,7 @@ class RayExecutor:
 
         Raises:
             CancelledError: if the request is cancelled meanwhile.
-            StageError: if the stage fails, has no process for `MISSING_S`, or Ray has died.
+            StageError: if the stage fails, has no process for long, or Ray has died.
         """
         driver = await self._ready_driver(stage, should_stop)
         answer = driver.call(stage, method, arguments)
@@ -190,7 +192,7 @@ class RayExecutor:
 
     async def _next(self, driver: DriverProcess, answer: Answer, stage: str, should_stop: ShouldStop) -> Any:
         """A call's next event; no request waits for long where none can come."""
-        started = time.monotonic()
+        started, patience = time.monotonic(), PATIENCE.get() or Patience()
         while True:
             try:
                 event = await answer.next(POLL_S)
@@ -200,10 +202,11 @@ class RayExecutor:
                 return event
             if should_stop():
                 raise CancelledError(f"stage '{stage}': cancelled")
-            if time.monotonic() - started > MISSING_S:
-                if driver.silent_s > SILENT_S:
-                    raise StageError(stage, "Ray does not answer; try again in a minute")
-                if driver.missing_s(stage) > MISSING_S:
+            if driver.silent_s > SILENT_S and time.monotonic() - started > RAY_S:
+                raise StageError(stage, "Ray does not answer; try again in a minute")
+            if driver.is_missing(stage):
+                patience.look()
+                if patience.waited_s > MISSING_S:
                     raise StageError(stage, "its process is being started; try again in a minute")
 
     async def _ready_driver(self, stage: str, should_stop: ShouldStop) -> DriverProcess:
@@ -212,7 +215,7 @@ class RayExecutor:
         while not (driver := self._driver).is_ready:
             if should_stop():
                 raise CancelledError(f"stage '{stage}': cancelled")
-            if self.failure is not None or self._closing.is_set() or time.monotonic() - started > MISSING_S:
+            if self.failure is not None or self._closing.is_set() or time.monotonic() - started > RAY_S:
                 raise self._without_ray(stage)
             await asyncio.sleep(POLL_S)
         return driver

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import suppress
 
 import psutil
 import ray
@@ -41,7 +42,7 @@ class Cluster:
             _join(address)
         self._gcs_address = ray.get_runtime_context().gcs_address
         self._raylet = _find_raylet()
-        self._gcs_refused = Pulse("gcs-port", self._knock, every_s=0.5)
+        self._gcs_port = Pulse("gcs-port", self._knock, every_s=0.5)
         self._gcs = Pulse("gcs", ray.nodes)
         self._store = Pulse("store", lambda: ray.put(STORED) and None)
 
@@ -49,7 +50,7 @@ class Cluster:
         """What of it has died, if anything has; never waits."""
         if self._raylet is not None and not _runs(self._raylet):
             return "its raylet has ended"
-        if self._gcs_refused.silent_s > (REFUSING_S if self.is_own else JOINED_REFUSING_S):
+        if self._gcs_port.refused_s > (REFUSING_S if self.is_own else JOINED_REFUSING_S):
             return "its GCS has ended"
         if self._gcs.silent_s > SILENT_S:
             return "its GCS does not answer"
@@ -59,7 +60,8 @@ class Cluster:
 
     def _knock(self) -> None:
         host, _, port = self._gcs_address.rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+        with suppress(TimeoutError):  # it may be busy
+            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 def restart_controller() -> None:

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+import psutil
 import ray
 
 from anygpt.errors import AnyGPTError, StageError
@@ -25,10 +26,11 @@ from pipelines.executors.driver_messages import Alive, Call, Cancel, Event, Fail
 from pipelines.executors.messages import pack, read_packed, unpack, write_packed
 from pipelines.executors.pulse import Pulse
 from pipelines.executors.ray_cluster import CONTROLLER_SILENT_S, Cluster, restart_controller
-from pipelines.executors.ray_folder import end_session
+from pipelines.executors.ray_folder import end_session, stopped_members
 from pipelines.executors.ray_stages import RayStages
 
 ALIVE_EVERY_S = 0.5
+LOOK_EVERY_S = 1.0
 DELETE_S = 20.0  # for the stages in a cluster that is left
 CONTROLLER_START_S = 15.0  # before a controller that was started again is given up
 
@@ -111,9 +113,18 @@ class Driver:
             self.send(Event(number, error=StageError(call.stage, _one_line(error)), is_last=True))
 
     def _watch(self, cluster: Cluster) -> None:
-        """Tell the program when Ray has died."""
+        """Tell the program when Ray has died.
+
+        A process of our own Ray that has been stopped is killed: Ray, or the program, replaces what is dead.
+        """
+        stopped_before: set[psutil.Process] = set()
         while (reason := cluster.lost()) is None:
-            time.sleep(ALIVE_EVERY_S)
+            stopped = set(stopped_members(os.getpid())) if cluster.is_own else set()
+            for process in stopped & stopped_before:
+                with suppress(psutil.Error):
+                    process.kill()
+            stopped_before = stopped
+            time.sleep(LOOK_EVERY_S)
         self._is_gone = True
         self.send(Gone(reason))
 

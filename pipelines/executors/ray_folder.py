@@ -61,6 +61,16 @@ def end_session(folder: str, session: int, spare: Collection[int] = ()) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def stopped_members(session: int) -> list[psutil.Process]:
+    """Processes of the session that have got SIGSTOP, and can do nothing until SIGCONT."""
+    stopped = []
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(pid) == session and (process := psutil.Process(pid)).status() == psutil.STATUS_STOPPED:
+                stopped.append(process)
+    return stopped
+
+
 def _end(is_wanted: Callable[[psutil.Process], bool]) -> None:
     """Kill processes until there are none of the kind, as they may be starting others."""
     deadline = time.monotonic() + END_S

@@ -27,7 +27,7 @@ QUIET_LOG = {"log_level": "ERROR", "enable_access_log": False}
 STARTING_STATES = ("UPDATING", "DEPLOYING", "UPSCALING", "DOWNSCALING")
 # A process that gives no sign of life is replaced after three checks in a row.
 HEALTH_CHECK_PERIOD_S = 1.0
-HEALTH_CHECK_TIMEOUT_S = 1.5
+HEALTH_CHECK_TIMEOUT_S = 3.0
 SHUTDOWN_S = 2.0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pipelines.executors.runners import EncoderRunner, GeneratorRunner
 
 BACKBONE = "backbone"
+LOADED_NICENESS = 5
 BUNDLE_S = 0.05  # twenty looks a second are a steady stream to the eye
 
 # How many torch threads, or what OMP_NUM_THREADS is to be when torch is loaded, which then decides.
@@ -65,6 +67,17 @@ def modality_of_stage(stage: str) -> str:
     return stage.partition(".")[2]
 
 
+def let_others_load() -> None:
+    """Give the threads that compute here a lower priority than a process that is being started.
+
+    A stage whose process has died is back sooner then, although the others go on. Only Linux has it.
+    """
+    if sys.platform == "linux":
+        for thread in threading.enumerate():
+            if thread.name.startswith("anygpt-") and thread.native_id is not None:
+                os.setpriority(os.PRIO_PROCESS, thread.native_id, LOADED_NICENESS)
+
+
 class Replica:
     """What all have in common: one process that holds one part, or several of a kind."""
 
@@ -95,6 +108,7 @@ class EncoderReplica(Replica):
         for stage, placed in self.placed.items():
             encoder = await asyncio.to_thread(build_encoder, config, modality_of_stage(stage))
             self.runners[stage] = EncoderRunner(stage, placed, lambda: self.in_flight, encoder)
+        let_others_load()
 
     async def describe(self, stage: str) -> FeatureShape:
         """What the backbone has to know of it."""
@@ -120,6 +134,7 @@ class GeneratorReplica(Replica):
         for stage, placed in self.placed.items():
             generator = await asyncio.to_thread(build_generator, config, modality_of_stage(stage))
             self.runners[stage] = GeneratorRunner(stage, placed, lambda: self.in_flight, generator)
+        let_others_load()
 
     async def describe(self, stage: str) -> ConditioningSpec:
         """What the backbone has to know of it."""
@@ -159,6 +174,7 @@ class BackboneReplica(Replica):
         specs = {modality: told[f"generators.{modality}"] for modality in config.generators}
         stage = build_backbone_stage(config, await loading, shapes, specs)
         self.runner = BackboneRunner(BACKBONE, self.placed[BACKBONE], lambda: self.in_flight, stage)
+        let_others_load()
 
     async def reply(
         self,
