@@ -6,7 +6,9 @@ Legend: B batch, T tokens, K tokens of one step, n signal tokens, H LLM width, V
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,7 @@ from anygpt.errors import CheckpointError, ConfigError
 from anygpt.requests import SamplingOptions
 from anygpt.weights import locate
 from anygpt.weights.constants import is_constant
+from anygpt.weights.diagnosis import TOKENIZERS, diagnose
 from anygpt.weights.quiet import quiet_libraries
 from anygpt.weights.reading_errors import reading
 from anygpt.weights.trust import check_checkpoint, remote_code_allowed
@@ -138,8 +141,9 @@ class CausalLMBackbone(Backbone):
 
         where, what = locate(config.pretrained), f"backbone.pretrained: '{config.pretrained}'"
         trusted, revision = remote_code_allowed(), config.revision
-        advice = "expected a language model's folder or a hub name that can be reached"
-        with reading(what, where, advice=advice, revision=revision), quiet_libraries("transformers"):
+        with _reading(what, where, revision), quiet_libraries("transformers"):
+            if os.path.isfile(where):
+                raise ValueError("a file was given")
             check_checkpoint(what, where, revision=revision)
             tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=trusted)
             model, info = AutoModelForCausalLM.from_pretrained(
@@ -329,6 +333,16 @@ class CausalLMBackbone(Backbone):
         load_signal_tokens(self.signal_tokens, Path(folder))
         if self.config.lora:
             load_lora(self.language_model, Path(folder))
+
+
+def _reading(what: str, source: str, revision: str | None) -> AbstractContextManager[None]:
+    def explain(error: Exception) -> str | None:
+        if "Unrecognized configuration class" in str(error):
+            return "it is of a type that transformers has no causal language model for; give one that writes text"
+        return diagnose(error, source, needed=[TOKENIZERS])
+
+    advice = "expected a language model's folder or a hub name that can be reached"
+    return reading(what, source, advice=advice, revision=revision, explain=explain)
 
 
 def _with_lora(language_model: Any, options: LoraOptions | None) -> nn.Module:

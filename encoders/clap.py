@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoFeatureExtractor, ClapAudioModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoFeatureExtractor, ClapAudioModel, PreTrainedConfig, PreTrainedModel
 
 from anygpt.errors import CheckpointError, MediaError
 from anygpt.tensors import Features
 from anygpt.weights import locate
 from anygpt.weights.trust import remote_code_allowed
 from encoders.contract import Encoder
-from encoders.strict_loading import checkpoint_errors, load_strictly
+from encoders.strict_loading import checkpoint_errors, load_strictly, read_model_config
 from encoders.waveforms import (
     AT_ONCE,
     check_audio,
@@ -156,7 +156,7 @@ class ClapEncoder(Encoder):
             CheckpointError: if it has none, or one that is not CLAP's.
         """
         source = locate(config.pretrained)
-        with checkpoint_errors(_WHO, source):
+        with checkpoint_errors(_WHO, source, "preprocessor_config.json"):
             extractor = AutoFeatureExtractor.from_pretrained(
                 source, revision=config.revision, trust_remote_code=remote_code_allowed()
             )
@@ -239,10 +239,7 @@ class ClapEncoder(Encoder):
 
 def _read_tower_config(config: ClapEncoder.Config) -> PreTrainedConfig:
     source = locate(config.pretrained)
-    with checkpoint_errors(_WHO, source):
-        checkpoint_config = AutoConfig.from_pretrained(
-            source, revision=config.revision, trust_remote_code=remote_code_allowed()
-        )
+    checkpoint_config = read_model_config(source, who=_WHO, revision=config.revision)
     if checkpoint_config.model_type not in ("clap", "clap_audio_model"):
         raise CheckpointError(
             f"{_WHO}: '{source}' is of type '{checkpoint_config.model_type}', expected clap or clap_audio_model; "

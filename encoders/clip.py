@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     CLIPVisionModel,
     Dinov2Model,
     Dinov2WithRegistersModel,
@@ -24,10 +23,9 @@ from transformers import (
 from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.tensors import Features
 from anygpt.weights import locate
-from anygpt.weights.trust import remote_code_allowed
 from encoders.contract import Encoder
 from encoders.image_preprocessor import ImagePreprocessor
-from encoders.strict_loading import checkpoint_errors, load_strictly
+from encoders.strict_loading import load_strictly, read_model_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -227,10 +225,7 @@ class ClipEncoder(Encoder):
 def _read_tower_config(config: ClipEncoder.Config) -> tuple[_Family, PreTrainedConfig]:
     """The checkpoint's family and its vision tower's config."""
     source = locate(config.pretrained)
-    with checkpoint_errors(_WHO, source):
-        checkpoint_config = AutoConfig.from_pretrained(
-            source, revision=config.revision, trust_remote_code=remote_code_allowed()
-        )
+    checkpoint_config = read_model_config(source, who=_WHO, revision=config.revision)
     family = _FAMILIES.get(checkpoint_config.model_type)
     if family is None:
         raise CheckpointError(

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoFeatureExtractor, HubertModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoFeatureExtractor, HubertModel, PreTrainedConfig, PreTrainedModel
 
 from anygpt.errors import CheckpointError, MediaError
 from anygpt.tensors import Features
 from anygpt.weights import locate
 from anygpt.weights.trust import remote_code_allowed
 from encoders.contract import Encoder
-from encoders.strict_loading import checkpoint_errors, load_strictly
+from encoders.strict_loading import checkpoint_errors, load_strictly, read_model_config
 from encoders.waveforms import (
     check_audio,
     check_durations,
@@ -178,7 +178,7 @@ class HubertEncoder(Encoder):
         """
         source = locate(config.pretrained)
         shortest = _convolutions(_read_tower_config(config)).shortest
-        with checkpoint_errors(_WHO, source):
+        with checkpoint_errors(_WHO, source, "preprocessor_config.json"):
             extractor = AutoFeatureExtractor.from_pretrained(
                 source, revision=config.revision, trust_remote_code=remote_code_allowed()
             )
@@ -232,10 +232,7 @@ class HubertEncoder(Encoder):
 
 def _read_tower_config(config: HubertEncoder.Config) -> PreTrainedConfig:
     source = locate(config.pretrained)
-    with checkpoint_errors(_WHO, source):
-        tower_config = AutoConfig.from_pretrained(
-            source, revision=config.revision, trust_remote_code=remote_code_allowed()
-        )
+    tower_config = read_model_config(source, who=_WHO, revision=config.revision)
     if tower_config.model_type != "hubert":
         raise CheckpointError(
             f"{_WHO}: '{source}' is of type '{tower_config.model_type}', expected hubert; "

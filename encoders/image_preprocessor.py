@@ -50,7 +50,7 @@ class ImagePreprocessor:
         The PIL backend is used everywhere: torchvision's resizing differs slightly, and a client without it must make
         the same pixels as a server that has it.
         """
-        with checkpoint_errors(who, source):
+        with checkpoint_errors(who, source, "preprocessor_config.json", revision=revision):
             processor = AutoImageProcessor.from_pretrained(
                 source, revision=revision, trust_remote_code=remote_code_allowed(), backend="pil"
             )

@@ -52,7 +52,7 @@ def read_config(source: str, *, who: str, model_type: str) -> dict[str, Any]:
         )
     with checkpoint_errors(who, source):
         values = json.loads((Path(source) / CONFIG_NAME).read_text(encoding="utf-8"))
-    found = values.get("model_type") if isinstance(values, dict) else None
+        found = values["model_type"]
     if found != model_type:
         raise CheckpointError(
             f"{who}: '{source}' is of type {found!r}, expected '{model_type}'; set `pretrained` to such a checkpoint"

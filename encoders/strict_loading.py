@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from anygpt.errors import CheckpointError
 from anygpt.weights.constants import is_constant
+from anygpt.weights.diagnosis import diagnose
 from anygpt.weights.quiet import quiet_libraries
 from anygpt.weights.reading_errors import reading
 from anygpt.weights.trust import check_checkpoint, remote_code_allowed
@@ -101,14 +103,37 @@ def read_torch_file(path: str, *, who: str) -> Any:
     Raises:
         CheckpointError: if it is missing, damaged or holds other objects.
     """
-    with checkpoint_errors(who, path):
+    with reading(f"{who}: '{path}'", path, advice="get the official file again, or correct `pretrained`"):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def checkpoint_errors(who: str, source: str) -> AbstractContextManager[None]:
-    """Turn what libraries raise for an absent, unreachable or damaged checkpoint into one CheckpointError."""
-    advice = "expected an intact checkpoint folder or a hub name that can be reached; correct `pretrained`"
-    return reading(f"{who}: '{source}'", source, advice=advice)
+def read_model_config(source: str, *, who: str, revision: str = "main") -> PreTrainedConfig:
+    """The config of a transformers checkpoint.
+
+    Raises:
+        CheckpointError: if it is missing or damaged, or of a class that transformers does not have.
+    """
+    from transformers import AutoConfig
+
+    with checkpoint_errors(who, source, revision=revision):
+        if os.path.isfile(source):  # transformers would take any JSON file
+            raise ValueError("a file was given")
+        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=remote_code_allowed())
+
+
+def checkpoint_errors(who: str, source: str, *needed: str, revision: str | None = None) -> AbstractContextManager[None]:
+    """Turn what libraries raise for an absent, unreachable or damaged checkpoint into one CheckpointError.
+
+    Args:
+        needed: files that are read besides config.json and the weights.
+    """
+    return reading(
+        f"{who}: '{source}'",
+        source,
+        advice="expected an intact checkpoint folder or a hub name that can be reached; correct `pretrained`",
+        revision=revision,
+        explain=lambda error: diagnose(error, source, needed=[[name] for name in needed]),
+    )
 
 
 def _refuse(problems: list[str], model_class: type, source: str, who: str) -> None:

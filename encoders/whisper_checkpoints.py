@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, WhisperConfig
+from transformers import PreTrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperTower
 
 from anygpt.errors import CheckpointError, MissingExtraError
-from anygpt.weights.trust import remote_code_allowed
+from anygpt.weights.reading_errors import reading
 from encoders.state_dicts import build_strictly
-from encoders.strict_loading import checkpoint_errors, load_strictly, read_torch_file
+from encoders.strict_loading import load_strictly, read_model_config, read_torch_file
 
 _NARROW = ("tiny", "base", "small", "medium")
 # The `whisper` package's names of its checkpoints → mel bands.
@@ -55,8 +55,7 @@ def read_config(source: str, *, who: str, revision: str) -> PreTrainedConfig:
         return WhisperConfig(num_mel_bins=OFFICIAL_MELS[source], max_source_positions=_OFFICIAL_POSITIONS)
     if os.path.isfile(source):
         return _config_of(_read_file(source, who)["dims"], source, who)
-    with checkpoint_errors(who, source):
-        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=remote_code_allowed())
+    config = read_model_config(source, who=who, revision=revision)
     if config.model_type != "whisper":
         raise CheckpointError(
             f"{who}: '{source}' is of type '{config.model_type}', expected whisper; "
@@ -102,7 +101,7 @@ def _download(name: str, who: str) -> tuple[Mapping[str, int], dict[str, Tensor]
             f"{who}: '{name}' is a checkpoint of the package openai-whisper, which is missing; "
             f"pip install 'anygpt[audio]', or set pretrained=openai/whisper-{name} to load it by transformers"
         ) from error
-    with checkpoint_errors(who, name):
+    with reading(f"{who}: '{name}'", name, advice="correct `pretrained`, or make the download possible"):
         model = whisper.load_model(name, device="cpu")  # checks the file's hash, and loads with weights_only
     return vars(model.dims), model.state_dict()
 

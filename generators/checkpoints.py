@@ -21,13 +21,13 @@ from transformers import PreTrainedModel
 from anygpt.errors import CheckpointError
 from anygpt.weights import locate
 from anygpt.weights.constants import is_constant
+from anygpt.weights.diagnosis import PIPELINE, diagnose
 from anygpt.weights.quiet import quiet_libraries
-from anygpt.weights.reading_errors import reading, reason_of
+from anygpt.weights.reading_errors import reading
 from anygpt.weights.trust import check_checkpoint
-from generators.weight_files import weights_advice
+from anygpt.weights.weight_files import lfs_pointer, weights_advice
 
 Loaded = TypeVar("Loaded")
-MODEL_INDEX = "model_index.json"
 LIBRARIES = ("diffusers", "transformers")
 
 
@@ -49,35 +49,39 @@ def fetch_pipeline(
     Raises:
         CheckpointError: if there is no such folder or hub model, or it holds another kind of pipeline.
     """
-    folder = Path(locate(pretrained)).expanduser()
-    if not folder.is_dir():
-        try:
-            with quiet_libraries(hide_bars=False):
-                folder = Path(
-                    pipeline_class.download(
-                        pretrained,
-                        revision=revision,
-                        variant=variant,
-                        use_safetensors=True,
-                        trust_remote_code=False,
-                    )
-                )
-        except (OSError, ValueError) as error:
-            if "trust_remote_code" in str(error):
-                raise _code_refusal(
-                    pretrained, f"a pipeline of its own instead of {pipeline_class.__name__}"
-                ) from error
-            raise CheckpointError(
-                f"pretrained: '{pretrained}' is not a folder and could not be fetched from the hub "
-                f"({reason_of(error)}); give a folder, 'embedded:…' or a hub name that can be reached"
-            ) from error
+    folder = Path(locate(pretrained))
+    if not folder.is_dir() or not pretrained:
+        folder = _fetched(pretrained, pipeline_class, revision, variant)
     _refuse_code(folder)
     found = component_classes(folder).get("_class_name")
     if found != pipeline_class.__name__:
         raise CheckpointError(
-            f"{folder}: {MODEL_INDEX} names a '{found}', expected '{pipeline_class.__name__}'; use another checkpoint"
+            f"{folder}: {PIPELINE} names a '{found}', expected '{pipeline_class.__name__}'; use another checkpoint"
         )
     return folder
+
+
+def _fetched(
+    pretrained: str, pipeline_class: type[DiffusionPipeline], revision: str | None, variant: str | None
+) -> Path:
+    what = f"pretrained: '{pretrained}'"
+    with reading(
+        what,
+        pretrained,
+        advice="give a folder, 'embedded:…' or a hub name that can be reached",
+        explain=lambda error: diagnose(error, pretrained, wanted=PIPELINE),
+    ):
+        try:
+            with quiet_libraries(hide_bars=False):
+                return Path(
+                    pipeline_class.download(
+                        pretrained, revision=revision, variant=variant, use_safetensors=True, trust_remote_code=False
+                    )
+                )
+        except ValueError as error:
+            if "trust_remote_code" in str(error):
+                raise _code_refusal(pretrained, f"a pipeline of its own, not {pipeline_class.__name__}") from error
+            raise
 
 
 def component_classes(folder: Path) -> dict[str, Any]:
@@ -93,13 +97,13 @@ def component_classes(folder: Path) -> dict[str, Any]:
 
 
 def _pipeline_index(folder: Path) -> dict[str, Any]:
-    path = folder / MODEL_INDEX
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({reason_of(error)}); expected a diffusers folder") from error
-    if not isinstance(index, dict):
-        raise CheckpointError(f"{path}: {type(index).__name__} given, expected a JSON object")
+    def explain(error: Exception) -> str | None:
+        return diagnose(error, str(folder), wanted=PIPELINE)
+
+    with reading(str(folder), str(folder), advice="expected a diffusers folder", explain=explain):
+        index = json.loads((folder / PIPELINE).read_text(encoding="utf-8"))
+        if not isinstance(index, dict):
+            raise TypeError(f"{PIPELINE} holds no JSON object")
     return index
 
 
@@ -110,7 +114,7 @@ def _refuse_code(folder: Path) -> None:
         if not isinstance(entry, list) or not entry or entry[0] is None or is_setting:
             continue
         if name == "_class_name" or not (entry[0] in LIBRARIES or hasattr(diffusers.pipelines, str(entry[0]))):
-            raise _code_refusal(str(folder), f"'{name}' by {entry[0]}.py in its {MODEL_INDEX}")
+            raise _code_refusal(str(folder), f"'{name}' by {entry[0]}.py in its {PIPELINE}")
 
 
 def _code_refusal(source: str, wanted: str) -> CheckpointError:
@@ -186,8 +190,14 @@ def require_files(folder: Path, name: str, alternatives: Iterable[str]) -> None:
 
 
 def _naming(folder: Path, name: str, explain: Callable[[], str | None] = lambda: None) -> AbstractContextManager[None]:
+    def explained(error: Exception) -> str | None:
+        pointer = lfs_pointer(folder / name)
+        if pointer:
+            return f"{pointer} is a Git LFS pointer, not the file itself; run 'git lfs pull' in the checkpoint's folder"
+        return explain()
+
     advice = "copy or download the checkpoint again"
-    return reading(f"{folder}: '{name}'", str(folder / name), advice=advice, explain=explain)
+    return reading(f"{folder}: '{name}'", str(folder / name), advice=advice, explain=explained)
 
 
 def _check_complete(folder: Path, name: str, info: dict[str, Any]) -> None:

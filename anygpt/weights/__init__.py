@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from anygpt.errors import CheckpointError
@@ -14,12 +15,12 @@ def locate(pretrained: str) -> str:
     """Turn a `pretrained:` value into what `from_pretrained` takes.
 
     Args:
-        pretrained: `embedded:tiny/clip` (ships with anygpt), a local folder, or a hub name, which is returned as it is.
+        pretrained: `embedded:tiny/clip` (ships with anygpt), a local folder ("~" is the home), or a hub name.
     Raises:
         CheckpointError: if embedded weights of that name do not ship.
     """
     if not pretrained.startswith(EMBEDDED_PREFIX):
-        return pretrained
+        return os.path.expanduser(pretrained)
     folder = WEIGHTS_DIR / pretrained.removeprefix(EMBEDDED_PREFIX)
     if ".." in folder.parts or WEIGHTS_DIR not in folder.parents or not folder.is_dir():
         shipped = sorted(str(path.parent.relative_to(WEIGHTS_DIR)) for path in WEIGHTS_DIR.glob("*/*/*.json"))

@@ -7,7 +7,7 @@ lack of memory is the checkpoint's fault.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pickle import UnpicklingError
 
 from anygpt.errors import AnyGPTError, CheckpointError
@@ -21,7 +21,7 @@ def reading(
     *,
     advice: str,
     revision: str | None = None,
-    explain: Callable[[], str | None] = lambda: None,
+    explain: Callable[[Exception], str | None] = lambda error: None,
 ) -> Iterator[None]:
     """Inside the block, a library reads a checkpoint.
 
@@ -30,7 +30,7 @@ def reading(
         source: a folder, a file or a hub name.
         advice: ends the message: "correct `pretrained`".
         revision: of the hub repository.
-        explain: asked for a reason and a fix once something has failed; None where the library's reason must do.
+        explain: asked for a reason and a fix once something has failed; says None where the library's reason must do.
     Raises:
         CheckpointError: for whatever is raised inside but our own errors.
     """
@@ -40,7 +40,10 @@ def reading(
         raise
     except Exception as error:
         refusal = code_refusal(error, what, source, revision)
-        explanation = explain() or f"{reason_of(error)}; {advice}"
+        explanation = None
+        with suppress(OSError):  # files that may not be read
+            explanation = explain(error)
+        explanation = explanation or f"{reason_of(error)}; {advice}"
         raise refusal or CheckpointError(f"{what} cannot be loaded: {explanation}") from error
 
 

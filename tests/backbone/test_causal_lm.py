@@ -155,6 +155,40 @@ def test_base_model_loads_with_the_constants_that_old_libraries_saved(tmp_path, 
         CausalLMBackbone.from_config(CausalLMConfig(pretrained=str(folder)))
 
 
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("config.json", "the folder has no config.json; it holds model.safetensors alone"),
+        ("tokenizer.json", "the folder has no tokenizer.json; copy it from where the checkpoint is from"),
+        ("model.safetensors", "no weights; copy or download the checkpoint again"),
+    ],
+)
+def test_a_base_model_without_a_file_is_told_which(tmp_path, random_parts, missing, told):
+    folder = tmp_path / "model"
+    shutil.copytree(random_parts / "language_model", folder)
+    (folder / missing).unlink()
+    with pytest.raises(CheckpointError) as refused:
+        CausalLMBackbone.from_config(CausalLMConfig(pretrained=str(folder)))
+    assert str(refused.value) == f"backbone.pretrained: '{folder}' cannot be loaded: {told}" + (
+        "; copy the other files from where the checkpoint is from" if missing == "config.json" else ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("clip", "it is of a type that transformers has no causal language model for; give one that writes text"),
+        ("stable_diffusion", "the folder has no config.json; this is a diffusers pipeline (StableDiffusionPipeline)"),
+        ("clip/config.json", "a file was given; give its folder, '{folder}/clip'"),
+        (".", "the folder has no config.json; its folder 'clip' has one, give that"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_told(random_parts, part, told):
+    with pytest.raises(CheckpointError) as refused:
+        CausalLMBackbone.from_config(CausalLMConfig(pretrained=str(random_parts / part)))
+    assert str(refused.value).endswith(f"cannot be loaded: {told.format(folder=random_parts)}")
+
+
 def test_missing_base_model_is_one_line():
     with pytest.raises(CheckpointError, match="'/no/such/folder' cannot be loaded") as caught:
         CausalLMBackbone.from_config(CausalLMConfig(pretrained="/no/such/folder"))

@@ -169,6 +169,10 @@ class EncoderContract:
             self.encoder_class.from_config(self.make_config(tmp_path / "nowhere"))
         assert "\n" not in str(caught.value)
 
+    def test_an_empty_folder_is_refused_as_such(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match="cannot be loaded: the folder is empty; copy or download"):
+            self.encoder_class.from_config(self.make_config(tmp_path))
+
     def test_media_of_another_kind_is_refused(self, encoder: Encoder) -> None:
         medium, pattern = self.bad_media()
         with pytest.raises(MediaError, match=pattern):

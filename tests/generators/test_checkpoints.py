@@ -60,8 +60,8 @@ def change(name: str, **changes: Any) -> Damage:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (remove("model_index.json"), "model_index.json: cannot be read"),
-        (overwrite("model_index.json", "[]"), "model_index.json: list given, expected a JSON object"),
+        (remove("model_index.json"), "the folder has no model_index.json; expected"),
+        (overwrite("model_index.json", "[]"), "its model_index.json holds a list, expected a JSON object"),
         (
             change("model_index.json", _class_name="FluxPipeline"),
             "names a 'FluxPipeline', expected 'StableDiffusionPip",
@@ -74,7 +74,7 @@ def change(name: str, **changes: Any) -> Damage:
         (remove("text_encoder/model.safetensors"), "'text_encoder' cannot be loaded: no weights; copy or download"),
         (
             overwrite("text_encoder/model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0"),
-            "'text_encoder' cannot be loaded: model.safetensors is a Git LFS pointer, not weights; run 'git lfs pull'",
+            "'text_encoder' cannot be loaded: model.safetensors is a Git LFS pointer, not the file itself; run",
         ),
         (
             rename("unet/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"),
