@@ -11,7 +11,8 @@ from anygpt.errors import RequestError
 from anygpt.media.sources import one_line
 from pipelines.demo.hosts import means_this_machine
 
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+EXCEPTIONS = ("NO_PROXY",)
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 
 
@@ -40,8 +41,8 @@ def connection_options(url: str) -> dict[str, Any]:
         httpx.Client(**options).close()
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         raise RequestError(
-            f"{_named(PROXIES)}: cannot be used ({_reason(error)}), expected a proxy like http://host:port, or "
-            "names of hosts in NO_PROXY; correct or unset it"
+            f"{_named((*PROXIES, *EXCEPTIONS))}: cannot be used ({_reason(error)}), expected a proxy like "
+            "http://host:port, or names of hosts in NO_PROXY; correct or unset it"
         ) from error
     return options
 
@@ -56,7 +57,7 @@ def is_on_this_machine(url: str) -> bool:
 
 def proxies_in_use(url: str) -> str:
     """The variables whose proxies a connection to the address may go through; "" if there are none."""
-    return "" if is_on_this_machine(url) or not _given(PROXIES) else _named(PROXIES)
+    return "" if is_on_this_machine(url) else ", ".join(_given(PROXIES))
 
 
 def _named(variables: Iterable[str]) -> str:

@@ -61,7 +61,7 @@ class Handlers:
 
     async def send(self, session: Session, message: dict[str, Any], *values: Any) -> Updates:
         """Take the message in the box and answer it. Files that cannot be read leave the text in the box."""
-        text, files = _whole_characters(message["text"]), message["files"]
+        text, files = whole_characters(message["text"]), message["files"]
         if session.busy or not (text.strip() or files):
             yield self._changes(session)
             return
@@ -152,7 +152,7 @@ def options_of(values: Mapping[str, Any]) -> dict[str, Any]:
         RequestError: if the seed is no whole number.
     """
     options = {name: value for name, value in values.items() if name == "modalities" or (value and name != "seed")}
-    seed = str(values.get("seed") or "").strip()
+    seed = "" if values.get("seed") is None else str(values["seed"]).strip()
     if seed:
         options["seed"] = _whole_number(seed)
     return options
@@ -161,12 +161,12 @@ def options_of(values: Mapping[str, Any]) -> dict[str, Any]:
 def _whole_number(text: str) -> int:
     if not _WHOLE.fullmatch(text) or len(text) > _MAX_DIGITS:
         raise RequestError(
-            f"seed: {one_line(ascii(text))} given, expected a whole number from 0 to {MAX_SEED}; or leave it empty"
+            f"seed: {one_line(text)!r} given, expected a whole number from 0 to {MAX_SEED}; or leave it empty"
         )
     return int(text)
 
 
-def _whole_characters(text: str) -> str:
+def whole_characters(text: str) -> str:
     """Text in which halves of characters, which no reply could quote, are replaced; all else is as it was typed."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 

@@ -57,7 +57,7 @@ class ServedHosts:
 
     def serves(self, name: str) -> bool:
         """True if the page is served under this name or address."""
-        name = name.lower().rstrip(".")
+        name = name.lower().rstrip(".").strip("[]")
         if means_loopback(name) or name in self._names or EVERY_PAGE in self.allowed_origins:
             return True
         return not self._only_loopback and (_address(name) is not None or name in names_of_this_machine())

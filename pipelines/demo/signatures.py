@@ -27,16 +27,27 @@ def is_of_kind(head: bytes, modality: str) -> bool:
         head: the first `HEAD_BYTES` bytes, or all there are.
         modality: "image", "audio", "video" or "points".
     """
-    if any(head.startswith(magic, at) for at, magics in _MEDIA[modality] for magic in magics):
+    if _has_signature(head, modality):
         return not (head.startswith(b"RIFF") and modality == "audio" and head[8:12] != b"WAVE")
     if modality in ("image", "video") or not head or head.startswith(_PROGRAMS) or but_what(head):
         return False
-    return _is_text(head) == (modality == "points")
+    if modality == "points":
+        return _is_text(head)
+    return _is_mpeg_frame(head) or not (_is_text(head) or any(_has_signature(head, other) for other in _MEDIA))
 
 
 def what_it_is(head: bytes) -> str:
     """ " but a PDF document", as far as that is known."""
     return " but a program" if head.startswith(_PROGRAMS) else but_what(head)
+
+
+def _has_signature(head: bytes, modality: str) -> bool:
+    return any(head.startswith(magic, at) for at, magics in _MEDIA[modality] for magic in magics)
+
+
+def _is_mpeg_frame(head: bytes) -> bool:
+    """True for the sync word of MP3 and AAC, which is not the mark of UTF-16 text."""
+    return head[:1] == b"\xff" and head[1:2] >= b"\xe0" and not head.startswith(b"\xff\xfe")
 
 
 def _is_text(head: bytes) -> bool:

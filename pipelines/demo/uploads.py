@@ -196,13 +196,13 @@ class Upload:
         self._uploads.delete([self.path])
 
     def _open(self) -> None:
-        head = bytes(self._head[:HEAD_BYTES])
+        head, word = bytes(self._head[:HEAD_BYTES]), KINDS[self.modality].word
         if not is_of_kind(head, self.modality):
-            raise RefusedError(
-                415,
-                f"{quoted(self.path.name)}: not stored, not a {KINDS[self.modality].word}{what_it_is(head)}, it starts "
-                f"with {head[:16]!r}; send a {KINDS[self.modality].word}",
+            # In figures, as the page takes a notice for HTML.
+            starts = what_it_is(head) or (
+                f", it starts with the bytes {head[:8].hex(' ')}" if head else ", it is empty"
             )
+            raise RefusedError(415, f"{quoted(self.path.name)}: not stored, not a {word}{starts}; send a {word}")
         try:
             self.path.parent.mkdir()  # not its parents: a closed page's folder must not come back
             self._file = self.path.open("xb")

@@ -10,7 +10,7 @@ import pytest
 from anygpt.errors import RequestError
 from anygpt.events import Done, Event, MediaReady, TextDelta
 from anygpt.messages import Message
-from pipelines.demo.backends import Backend, LocalBackend
+from pipelines.demo.backends import Backend, LocalBackend, SeedUsed
 
 WAIT_S = 60
 HELLO = [Message("user", "Hello")]
@@ -28,6 +28,13 @@ def test_the_reply_is_that_of_chat(model, picture):
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == expected.text
     assert [event.medium for event in events if isinstance(event, MediaReady)] == expected.images
     assert isinstance(events[-1], Done)
+
+
+def test_the_seed_comes_first_and_is_drawn_where_none_is_given(model):
+    drawn = [asyncio.run(collected(LocalBackend(model), HELLO, {"max_tokens": 1}))[0] for _ in range(2)]
+    assert all(isinstance(event, SeedUsed) for event in drawn)
+    assert drawn[0] != drawn[1]
+    assert asyncio.run(collected(LocalBackend(model), HELLO, {"max_tokens": 1, "seed": 0}))[0] == SeedUsed(0)
 
 
 def test_it_knows_the_stacks_media_and_limits(model):

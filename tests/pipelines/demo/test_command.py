@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.pipelines.demo.test_http_backend import Service
 from tests.pipelines.demo.visitor import Visitor
 
 EXIT_S = 120
 MANY_STEPS = 200
+# Of each, a value that gradio or a library of its fails at, or opens the page with.
+WRONG = {
+    "GRADIO_SHARE": "True",
+    "GRADIO_ALLOWED_PATHS": "/",
+    "GRADIO_ROOT_PATH": "http://evil.example/",
+    "GRADIO_SERVER_NAME": "0.0.0.0",
+    "GRADIO_SERVER_PORT": "many",
+    "GRADIO_NUM_PORTS": "many",
+    "GRADIO_TEMP_DIR": "/nonexistent",
+    "GRADIO_SSR_MODE": "True",
+    "GRADIO_NODE_SERVER_PORT": "many",
+    "GRADIO_ANALYTICS_ENABLED": "True",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "many",
+    "GRADIO_DEFAULT_CONCURRENCY_LIMIT": "many",
+    "GRADIO_NUM_WORKERS": "many",
+    "GRADIO_MCP_SERVER": "True",
+    "GRADIO_VIBE_MODE": "1",
+    "GRADIO_WATCH_DIRS": "/",
+    "SYSTEM": "spaces",
+    "SPACE_ID": "a/b",
+    "WEB_CONCURRENCY": "many",
+    "SSL_CERT_FILE": "/nonexistent",
+    "SSLKEYLOGFILE": "/nonexistent/file",
+    "NO_PROXY": "http://[",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C",
+    "PYTHONIOENCODING": "ascii",
+    "COLUMNS": "many",
+    "TERM": "dumb",
+    "NO_COLOR": "1",
+}
 
 
 @contextmanager
@@ -39,6 +76,42 @@ def demo(port: int, *arguments: str, **environment: str) -> Iterator[str]:
 def test_demo_serves_the_page_until_it_is_interrupted(free_port: Callable[[], int]) -> None:
     with demo(free_port()) as url, urllib.request.urlopen(url, timeout=EXIT_S) as page:
         assert page.status == 200
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Service() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_no_variable_of_the_environment_hinders_or_opens_the_page(
+    service: Service, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    with demo(free_port(), "--server", service.url, **proxies, **WRONG) as url:
+        open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+        with open_directly(f"{url}config", timeout=EXIT_S) as config:
+            assert json.load(config)["root"] == url.rstrip("/")
+        for path in ("etc/hostname", str(tmp_path)[1:]):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                open_directly(f"{url}gradio_api/file=/{path}", timeout=EXIT_S)
+
+
+def test_variables_of_gradio_are_said_to_have_no_effect(service: Service, free_port: Callable[[], int]) -> None:
+    command = [sys.executable, "-m", "pipelines", "demo", "--server", service.url, "--port", str(free_port())]
+    environment = {**os.environ, "GRADIO_SHARE": "True", "TMPDIR": "/nonexistent"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline().startswith("anygpt: the page is at http://127.0.0.1:")
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=EXIT_S)
+    assert errors == "anygpt: GRADIO_SHARE: without effect on this page; see anygpt demo --help\n"
 
 
 def test_an_interrupt_under_load_leaves_no_file(

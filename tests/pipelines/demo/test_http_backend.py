@@ -21,7 +21,7 @@ from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
 from anygpt.world.rendering import render
 from anygpt.world.scenes import Scene
-from pipelines.demo.backends import MediaReceived
+from pipelines.demo.backends import MediaReceived, SeedUsed
 from pipelines.demo.http_backend import HttpBackend
 
 WAIT_S = 30
@@ -131,6 +131,13 @@ def test_a_stream_becomes_events(service, picture):
     ]
     assert isinstance(done, Done)
     assert done.finish_reason == "length"
+
+
+def test_the_seed_that_the_service_tells_comes_first_and_once(service):
+    body = json.loads(chunk(content="Hi").removeprefix(b"data: "))
+    service.pieces = 2 * [b"data: " + json.dumps({**body, "seed": 0}).encode() + b"\n\n"] + [DONE]
+    assert stream(service)[:-1] == [SeedUsed(0), TextDelta(0, "Hi"), TextDelta(0, "Hi")]
+    assert "seed" not in service.bodies[0]
 
 
 def test_a_picture_without_progress_has_a_place_as_well(service, picture):

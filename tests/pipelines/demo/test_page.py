@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from anygpt.config import ServiceLimits
 from anygpt.errors import MissingExtraError, RequestError
 from anygpt.media import encode_png
 from pipelines.assistant import AnyGPT
@@ -248,6 +249,43 @@ def test_a_file_over_the_limit_is_refused_and_the_chat_goes_on(scripted, tmp_pat
     visitor.say("Draw")
     visitor.wait_until_idle(1)
     assert visitor.texts("bot")[-1] == "Sorry."
+
+
+def test_a_file_of_another_kind_is_refused_in_one_line_and_the_chat_goes_on(scripted, tmp_path):
+    visitor, _ = scripted
+    page = tmp_path / "page.png"
+    page.write_bytes(b"<html><script>")
+    visitor.attach(page)
+    notice = visitor.wait_for_notice("page.png")
+    assert notice.endswith("'page.png': not stored, not a picture but a web page; send a picture")
+    visitor.say("Draw")
+    visitor.wait_until_idle(1)
+    assert visitor.texts("bot")[-1] == "Sorry."
+
+
+def test_files_over_the_limit_of_a_person_are_refused_in_one_line_until_clear_is_pressed(
+    browser, free_port, tmp_path, picture
+):
+    backend = ScriptedBackend()
+    backend.service = ServiceLimits(max_upload_bytes_per_person=3 * len(encode_png(picture)) // 2)
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file in files:
+        file.write_bytes(encode_png(picture))
+    with serve_page(backend, port=free_port()) as url:
+        visitor = Visitor(browser, url)
+        visitor.attach(files[0])
+        visitor.wait_for_attachment()
+        visitor.say("Draw")
+        visitor.wait_until_idle(1)
+        visitor.attach(files[1])
+        notice = visitor.wait_for_notice("1.png")
+        assert "'1.png': not stored, your files would be more than service.max_upload_bytes_per_person=" in notice
+        assert notice.endswith(" bytes; press Clear to remove those of the conversation")
+        visitor.press("Clear")
+        visitor.page.locator(".bot-row").first.wait_for(state="detached")
+        visitor.attach(files[2])
+        visitor.wait_for_attachment()
+        visitor.context.close()
 
 
 def test_an_example_fills_the_box(visitor):
