@@ -48,6 +48,8 @@ _SIGNATURES = (  # where in the file, what is there, what such a file is
     (0, b"7z\xbc\xaf", "a 7-Zip archive"),
     (0, b"SQLite format 3", "an SQLite database"),
     (0, b"\x80\x04\x95", "a Python pickle"),
+    (0, b"\xff\xfe", "a text in UTF-16"),
+    (0, b"\xfe\xff", "a text in UTF-16"),
     (0, b"version https://git-lfs", "a pointer of Git LFS and not the file itself"),
 )
 _TEXT_STARTS = (  # in small letters, behind blanks

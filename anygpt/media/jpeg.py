@@ -5,6 +5,7 @@ Source: ITU-T T.81, annexes B and G.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anygpt.errors import MediaError
@@ -42,29 +43,13 @@ def tidy_jpeg(data: bytes, name: str, *, max_scans: int) -> TidyJpeg:
     Raises:
         MediaError: if there are more scans than `max_scans`, or some are missing.
     """
-    pieces, exif, is_adobe, is_jfif = [b"\xff\xd8"], b"", False, False
-    scans, progress = 0, _Progress()
-    at, has_end = 2, False
-    segments = 0
-    while (found := _next_marker(data, at)) is not None:
-        marker, at = found
-        segments += 1
-        if segments > _MAX_SEGMENTS:
-            raise MediaError(f"{name}: more than {_MAX_SEGMENTS:,} segments given, expected a picture; save it again")
-        if marker == _END:
-            has_end = True
-            break
-        if marker in _RESTARTS or marker in (0x01, _START):
-            continue
-        end = at + max(int.from_bytes(data[at : at + 2], "big"), 2)
+    pieces, seen, exif = [b"\xff\xd8"], set[int](), b""
+    scans, progress, has_end = 0, _Progress(), False
+    for marker, at, end in _segments(data, name):
         segment = data[at + 2 : end]
-        keep = marker in _TABLES or marker in _FRAME_HEADERS or marker == _SCAN
+        has_end = marker == _END
         if marker == _EXIF and segment.startswith(b"Exif\0\0"):
             exif = exif or segment
-        elif marker == _ADOBE and segment.startswith(b"Adobe") and not is_adobe:
-            keep = is_adobe = True
-        elif marker == _JFIF and segment.startswith(b"JFIF\0") and not is_jfif:
-            keep = is_jfif = True
         elif marker in _FRAME_HEADERS:
             progress.begin(segment)
         elif marker == _SCAN:
@@ -76,12 +61,12 @@ def tidy_jpeg(data: bytes, name: str, *, max_scans: int) -> TidyJpeg:
                 )
             progress.add(segment)
             end = _end_of_scan(data, end)
-        if keep:
+        if _is_needed(marker, segment, seen):
+            seen.add(marker)
             pieces.append(b"\xff" + bytes([marker]) + data[at:end])
-        at = end
-    content = b"".join(pieces)
     if not scans:
         return TidyJpeg(data, exif)
+    content = b"".join(pieces)
     if has_end:
         return TidyJpeg(content + _END_OF_IMAGE, exif)
     if not progress.is_complete():
@@ -89,6 +74,31 @@ def tidy_jpeg(data: bytes, name: str, *, max_scans: int) -> TidyJpeg:
     restarts = _restarts_to_come(pieces[-1])
     others = tuple(content + bits + b"".join(mark + bits for mark in restarts) + _END_OF_IMAGE for bits in _OTHER_BITS)
     return TidyJpeg(content + _END_OF_IMAGE, exif, others)
+
+
+def _segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
+    """Each segment's marker, where its length stands and where it ends, up to the mark of the end."""
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        found = _next_marker(data, at)
+        if found is None:
+            return
+        marker, at = found
+        if marker in _RESTARTS or marker in (0x01, _START):
+            continue
+        end = at if marker == _END else at + max(int.from_bytes(data[at : at + 2], "big"), 2)
+        yield marker, at, end
+        if marker == _END:
+            return
+        at = _end_of_scan(data, end) if marker == _SCAN else end
+    raise MediaError(f"{name}: more than {_MAX_SEGMENTS:,} segments given, expected a picture; save it again")
+
+
+def _is_needed(marker: int, segment: bytes, seen: set[int]) -> bool:
+    """Whether decoding needs a segment: tables, headers, scans, and the first of those that tell what colours are."""
+    if marker in (_JFIF, _ADOBE):
+        return marker not in seen and segment.startswith(b"JFIF\0" if marker == _JFIF else b"Adobe")
+    return marker in _TABLES or marker in _FRAME_HEADERS or marker == _SCAN
 
 
 def cut_off(name: str) -> MediaError:

@@ -15,7 +15,7 @@ import numpy as np
 from anygpt.media.meshes import Mesh, Polygons
 from anygpt.media.point_columns import unit_colours
 from anygpt.media.point_limits import PointLimits, check_at_most, check_count
-from anygpt.media.text_rows import lines_of, numbers_of
+from anygpt.media.text_rows import lines_of, numbers_of, with_newlines
 
 _WORDS = (
     *(b"v", b"vn", b"vt", b"vp", b"f", b"l", b"p", b"o", b"g", b"s", b"mg"),
@@ -36,6 +36,7 @@ def read_obj(data: bytes, name: str, limits: PointLimits) -> Mesh:
         MediaError: if it is over a limit or has no vertices.
         ValueError, IndexError: if its rows are broken.
     """
+    data = with_newlines(data)
     if b"\\" in data:  # lines that go on
         data = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
     vertices, faces = (sum(1 for _ in lines.finditer(data)) for lines in (_VERTEX_LINES, _FACE_LINES))

@@ -21,7 +21,7 @@ from anygpt.media.point_columns import colour_columns, unit_colours
 from anygpt.media.point_limits import PointLimits, check_rows, check_there
 from anygpt.media.text_rows import line_count, lines_of, numbers_of
 
-_HEAD = re.compile(rb"(?:ST)?(C)?(N)?(4)?(n)?OFF(?![A-Za-z_])[ \t]*(BINARY)?")
+_HEAD = re.compile(rb"(?:ST)?(C)?(N)?(4)?(n)?(?:OFF|off)(?![A-Za-z_])[ \t]*(BINARY)?")
 
 
 def is_off(first_line: bytes) -> bool:

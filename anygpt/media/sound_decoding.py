@@ -82,12 +82,12 @@ class _Loudness:
     def add(self, samples_CS: np.ndarray, mono_S: np.ndarray) -> None:
         missing = max(len(samples_CS) - len(self.energies_C), 0)
         self.energies_C = np.pad(self.energies_C, (0, missing))
-        self.energies_C[: len(samples_CS)] += np.einsum("cs,cs->c", samples_CS, samples_CS, dtype=np.float64)
+        self.energies_C[: len(samples_CS)] += np.square(samples_CS).sum(axis=1)
         self.mean_energy += float(np.dot(mono_S, mono_S))
 
     def channels_cancel(self) -> bool:
         """Whether the mean of the channels has lost nearly all that they have."""
-        return bool(self.mean_energy < _CANCELLED_SHARE * self.energies_C.mean())
+        return bool(self.mean_energy < _CANCELLED_SHARE * self.energies_C.sum() / max(len(self.energies_C), 1))
 
 
 def _sound_of(container: InputContainer, rules: _Rules, loudness: _Loudness, channel: int | None) -> Audio | None:
@@ -196,6 +196,8 @@ def _mono(samples_CS: np.ndarray, rules: _Rules, loudness: _Loudness, channel: i
             )
         samples_CS = np.nan_to_num(samples_CS)
     samples_CS = np.clip(samples_CS, -1.0, 1.0)
+    if len(samples_CS) == 1:
+        return samples_CS[0].astype(np.float32, copy=False)
     if channel is not None:
         return samples_CS[min(channel, len(samples_CS) - 1)].astype(np.float32)
     mono_S = samples_CS.mean(axis=0, dtype=np.float32)

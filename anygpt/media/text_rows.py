@@ -12,6 +12,11 @@ from itertools import islice
 import numpy as np
 
 
+def with_newlines(data: bytes, start: int = 0) -> bytes:
+    """The text with line feeds, if its lines end in carriage returns alone from a place on, as old Macs wrote them."""
+    return data.replace(b"\r", b"\n") if data.find(b"\n", start) < 0 else data
+
+
 def lines_of(data: bytes, start: int = 0, comments: Sequence[bytes] = (b"#",)) -> Iterator[bytes]:
     """The lines from a place on that hold more than a comment, without comments and the blanks around them.
 
@@ -20,9 +25,7 @@ def lines_of(data: bytes, start: int = 0, comments: Sequence[bytes] = (b"#",)) -
         start: where to begin.
         comments: the marks that begin one.
     """
-    if data.find(b"\n", start) < 0 and b"\r" in data:  # as old Macs wrote them
-        data = data.replace(b"\r", b"\n")
-    file = io.BytesIO(data)
+    file = io.BytesIO(with_newlines(data, start))
     file.seek(start)
     for line in file:
         for mark in comments:

@@ -19,6 +19,7 @@ FACES = "f 1 2 3\nf 1 3 4\n"
 UNTIDY = {
     "tidy": VERTICES + FACES,
     "CRLF": (VERTICES + FACES).replace("\n", "\r\n"),
+    "CR": (VERTICES + FACES).replace("\n", "\r"),
     "a byte order mark and blank lines": "\ufeff\n\n" + VERTICES + FACES,
     "comments": "# made by hand\n" + VERTICES.replace("\n", " # a corner\n") + FACES,
     "tabs": (VERTICES + FACES).replace(" ", "\t"),

@@ -27,6 +27,7 @@ FACES = "3 0 1 2\n3 0 2 3\n"
 UNTIDY = {
     "tidy": f"OFF\n4 2 0\n{ROWS}{FACES}",
     "counts that follow the word without a blank": f"OFF4 2 0\n{ROWS}{FACES}",
+    "small letters": f"off\n4 2 0\n{ROWS}{FACES}",
     "counts on the line of the word": f"OFF 4 2 0\n{ROWS}{FACES}",
     "counts without edges": f"OFF\n4 2\n{ROWS}{FACES}",
     "comments": f"# made by hand\nOFF # so\n# and so\n4 2 0 # counts\n{ROWS}# faces\n{FACES}",

@@ -30,6 +30,7 @@ PLAIN = {
     "commas and blanks": text(XYZ_N3, separator=", "),
     "semicolons": text(XYZ_N3, separator=";"),
     "semicolons and commas in numbers": text(XYZ_N3, separator=";", comma=","),
+    "blanks and commas in numbers": b"0,5 1,0 2,0\n3,0 4,25 5,0\n6,0 7,0 8,0\n",
     "CRLF": text(XYZ_N3).replace(b"\n", b"\r\n"),
     "CR": text(XYZ_N3).replace(b"\n", b"\r"),
     "a byte order mark": b"\xef\xbb\xbf" + text(XYZ_N3),
@@ -40,6 +41,8 @@ PLAIN = {
     "names in quotation marks": text(XYZ_N3, separator=",", first='"x","y","z"\n'),
     "names as CloudCompare writes them": text(XYZ_N3, first="//X Y Z\n"),
     "names in another order": text(XYZ_N3[:, ::-1], first="z y x\n"),
+    "names of another kind": text(XYZ_N3, separator=",", first="Easting,Northing,Height\n"),
+    "names with units": text(XYZ_N3, first="X[m] Y[m] Z[m]\n"),
     "a count of the points": text(XYZ_N3, first="3\n"),
     "a count and names": text(XYZ_N3, first="3\nx y z\n"),
 }
@@ -99,6 +102,8 @@ REFUSED = {
     "names that lack z": (text(XYZ_N3[:, :2], first="x y\n"), "it starts with"),
     "colours out of range": (text(XYZ_N3, 300 * NORMALS_N3), "colours from -300 to 300 given"),
     "a count alone": (b"3\n", "no row of x y z within the first lines given"),
+    "fewer names than columns": (text(XYZ_N3, first="x y\n"), "it starts with"),
+    "two lines of words": (text(XYZ_N3, first="a scan\nx y z\n"), "it starts with"),
     "words among numbers": (text(XYZ_N3) + b"and so on\n", "damaged, cut off"),
     "rows of different lengths": (text(XYZ_N3) + b"1 2\n", "the number of columns changed"),
 }
