@@ -356,6 +356,9 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the bundle, runs/STAGE if not given; an unfinished run goes on.")
     ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on although data or frozen weights have changed.")
+    ] = False,
     allow_outside: AllowOutside = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -373,7 +376,14 @@ def train(
     config = load_training_config(stage if is_file else f"training/{stage}", overrides or [])
     folder = out or Path("runs") / config.objective
     check_folder(folder)
-    if run(config, folder, allow_outside=allow_outside, trust_remote_code=trust_remote_code) is None:
+    finished = run(
+        config,
+        folder,
+        accept_changes=accept_changes,
+        allow_outside=allow_outside,
+        trust_remote_code=trust_remote_code,
+    )
+    if finished is None:
         line = f"interrupted; the state is in {folder}, the same command goes on from there"
         sys.exit(fail(line, INTERRUPTED, debug=False))
     option = "" if stands_alone(folder) else " --allow-outside"  # for your own bundle, over your own files

@@ -7,24 +7,22 @@ to be saved. State is one safetensors file, replaced atomically.
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anygpt.errors import ConfigError, TrainingError, UserError
-from anygpt.media.sources import one_line
+from pipelines.training.state import load_state, save_state
 
 STATE_FILE = "state.safetensors"
 MAX_SEED = 2**32 - 1
@@ -72,13 +70,31 @@ class LoopOptions:
 
 
 class Loop:
-    """Trains `parameters` with AdamW; resumes from `state_dir` where it holds a state of the same run."""
+    """Trains `parameters` with AdamW; resumes from `state_dir` where it holds a state of the same run.
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], options: LoopOptions, state_dir: Path) -> None:
+    Args:
+        parameters: what trains, by name.
+        options: how long and how fast.
+        state_dir: for the state of a stopped run.
+        inputs: what the run learns from, in words → its hash; a state of other inputs is refused.
+        accept_changes: go on with changed inputs all the same.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        options: LoopOptions,
+        state_dir: Path,
+        *,
+        inputs: Mapping[str, str] | None = None,
+        accept_changes: bool = False,
+    ) -> None:
         if not parameters:
             raise TrainingError("nothing to train: the objective selects no parameter")
         self.parameters = dict(parameters)
         self.options = options
+        self.inputs = dict(inputs or {})
+        self.accept_changes = accept_changes
         self.state_path = Path(state_dir) / STATE_FILE
         self.optimizer = torch.optim.AdamW(
             list(self.parameters.values()), lr=options.learning_rate, weight_decay=options.weight_decay
@@ -178,42 +194,27 @@ class Loop:
             tensors[f"weight/{name}"] = parameter.detach()
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"{key}/{name}"] = value
-        partial = self.state_path.with_suffix(".partial")
-        try:
-            self.state_path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({key: value.contiguous() for key, value in tensors.items()}, partial, self._metadata())
-            partial.replace(self.state_path)
-        except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                partial.unlink()
-            reason = one_line(getattr(error, "strerror", None) or str(error))
-            raise TrainingError(
-                f"{self.state_path}: cannot be written ({reason}); the state before it is whole: make room and go on"
-            ) from error
+        save_state(self.state_path, tensors, self._facts())
 
     def resume(self) -> None:
         """Take up the saved state, if there is one.
 
         Raises:
-            TrainingError: if it is damaged or belongs to another run.
+            TrainingError: if it is damaged, belongs to another run, or its inputs have changed.
         """
         if not self.state_path.exists():
             return
-        try:
-            with safe_open(self.state_path, framework="pt") as state:
-                metadata = state.metadata()
-                tensors = {key: state.get_tensor(key) for key in state.keys()}  # noqa: SIM118
-            options, step = metadata["options"], int(metadata["step"])
-        except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
-            raise TrainingError(
-                f"{self.state_path} is damaged: {str(error).splitlines()[0]}; delete it to start afresh"
-            ) from error
+        tensors, facts = load_state(self.state_path)
         shapes = {key.removeprefix("weight/"): t.shape for key, t in tensors.items() if key.startswith("weight/")}
-        if shapes != {name: p.shape for name, p in self.parameters.items()} or options != self._metadata()["options"]:
+        if (
+            shapes != {name: p.shape for name, p in self.parameters.items()}
+            or facts["options"] != self._facts()["options"]
+        ):
             raise TrainingError(
                 f"{self.state_path} belongs to another run (other parameters or options); "
                 "give the options it was started with, or another output folder"
             )
+        self._check_inputs(json.loads(facts["inputs"]), int(facts["step"]))
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"weight/{name}"])
@@ -221,11 +222,21 @@ class Loop:
                 if moments:  # AdamW keeps its step counts on the CPU
                     moments |= {key: moments[key].to(parameter.device) for key in moments.keys() - {"step"}}
                     self.optimizer.state[parameter] = moments
-        self.step = step
+        self.step = int(facts["step"])
 
-    def _metadata(self) -> dict[str, str]:
+    def _check_inputs(self, before: Mapping[str, str], step: int) -> None:
+        """Refuse inputs that are not what they were, unless that is wanted."""
+        changed = [name for name, value in self.inputs.items() if before.get(name) != value]
+        if changed and not self.accept_changes:
+            raise TrainingError(
+                f"{self.state_path.parent}: {' and '.join(changed)} changed since the run was stopped at step {step}; "
+                "put back what was there, give another folder, or go on with the change by --accept-changes"
+            )
+
+    def _facts(self) -> dict[str, str]:
         options = {key: value for key, value in asdict(self.options).items() if key not in ("log_every", "save_every")}
-        return {"step": str(self.step), "options": repr(sorted(options.items()))}
+        inputs = json.dumps(self.inputs, sort_keys=True)
+        return {"step": str(self.step), "options": repr(sorted(options.items())), "inputs": inputs}
 
     def _catch_signals(self) -> dict[int, Any]:
         def request_stop(signal_number: int, frame: object) -> None:

@@ -21,6 +21,7 @@ from anygpt.world.rendering import render
 from anygpt.world.replies import NOT_ALLOWED
 from anygpt.world.talk import Depiction, Part, Turn
 from anygpt.world.telling import ask, compare, describe, describe_two, say
+from pipelines.training.inputs import data_fingerprint
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class SampleSource(Protocol):
     def batch(self, seed: int, step: int, size: int) -> list[Sample]:
         """`size` samples."""
 
+    def fingerprint(self) -> str:
+        """A hash of what the samples are made of."""
+
 
 # objective → kinds of turn, and fewest and most turns of its dialogues in the world.
 WORLD_CURRICULA: Mapping[str, tuple[Mapping[Any, float] | None, tuple[int, int]]] = {
@@ -90,6 +94,10 @@ class WorldSource:
         """See `SampleSource.batch`."""
         rng = random.Random(f"{seed}/{step}")
         return [world_sample(self._dialogue(rng), rng, self._forbidden(rng), self.target_media) for _ in range(size)]
+
+    def fingerprint(self) -> str:
+        """See `SampleSource.fingerprint`: the world is made of code."""
+        return "world"
 
     def _forbidden(self, rng: random.Random) -> frozenset[str]:
         """Usually nothing; now and then some modalities, so that a reply learns what to say in a medium's place."""
@@ -161,6 +169,11 @@ class JsonLinesSource:
             raise ConfigError(f"data: {path} holds no conversation, expected one JSON object a line")
         self._shuffled: tuple[str, list[int]] = ("", [])
 
+    def fingerprint(self) -> str:
+        """A hash of the file and of the media that it names."""
+        parts = [part for turns, _ in self.records for turn in turns for part in _parts(turn["content"])]
+        return data_fingerprint(self.path, [self.path.parent / part["path"] for part in parts if part.get("path")])
+
     def batch(self, seed: int, step: int, size: int) -> list[Sample]:
         """See `SampleSource.batch`: every epoch is a new shuffle of the file."""
         chosen = []
@@ -168,6 +181,11 @@ class JsonLinesSource:
             epoch, offset = divmod(place, len(self.records))
             chosen.append(self._sample(*self.records[self._order(f"{seed}/{epoch}")[offset]]))
         return chosen
+
+    def media_names(self) -> list[str]:
+        """The paths of all media that the file names, each once, as it names them."""
+        parts = (part for turns, _ in self.records for turn in turns for part in _parts(turn["content"]))
+        return list(dict.fromkeys(part["path"] for part in parts if part["type"] != "text" and part.get("path")))
 
     def _order(self, epoch: str) -> list[int]:
         if self._shuffled[0] != epoch:

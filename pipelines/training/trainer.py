@@ -20,6 +20,7 @@ from anygpt.config import StackConfig, load_stack_config, read_values, resolve, 
 from anygpt.errors import ConfigError, TrainingError
 from pipelines.bundle import save_bundle
 from pipelines.stack import Stack, build_stack
+from pipelines.training.inputs import values_fingerprint, weights_fingerprint
 from pipelines.training.loop import STATE_FILE, Loop, LoopOptions, print_log
 from pipelines.training.objectives import OBJECTIVES, LossWeights, training_losses
 from pipelines.training.samples import JsonLinesSource, SampleSource, WorldSource
@@ -28,6 +29,7 @@ STATE_FOLDER = "training_state"
 CONFIG_FILE = "training.yaml"
 LOCK_FILE = "lock"
 MAX_BATCH_SIZE = 65_536
+_PARTS = ("encoders", "projectors", "backbone", "generators")  # of a stack: what decides what is learned
 
 
 @dataclass
@@ -93,12 +95,14 @@ def train(
     out_dir: Path,
     on_log: Callable[[dict[str, float]], None] = print_log,
     *,
+    accept_changes: bool = False,
     allow_outside: bool = False,
     trust_remote_code: bool = False,
 ) -> Stack | None:
     """Run or resume a training; the bundle in `out_dir` is written when it is finished.
 
     Args:
+        accept_changes: go on although the data or the frozen weights have changed since the run was stopped.
         allow_outside, trust_remote_code: for the stack, as in `load_stack_config`.
     Returns:
         The stack with its trained adapters, or None if the run was stopped early and can be resumed.
@@ -131,7 +135,13 @@ def train(
     with only_run_in(out_dir):
         check_same_run(config, out_dir)  # again, since another may have run meanwhile
         save_config(config, out_dir / CONFIG_FILE)
-        finished = Loop(parameters, config.loop, out_dir / STATE_FOLDER).run(losses_at, on_log)
+        inputs = {
+            "the data": source.fingerprint(),
+            "the stack's config": values_fingerprint(asdict(stack_config), _PARTS),
+            "the frozen weights": weights_fingerprint(_frozen(stack)),
+        }
+        loop = Loop(parameters, config.loop, out_dir / STATE_FOLDER, inputs=inputs, accept_changes=accept_changes)
+        finished = loop.run(losses_at, on_log)
         for parameter in parameters.values():
             parameter.requires_grad_(False)
         if not finished:
@@ -172,11 +182,16 @@ def check_same_run(config: TrainingConfig, out_dir: Path) -> None:
     """Refuse to go on from the state of a run with another config; how often to log and save may differ.
 
     Raises:
-        TrainingError: naming what differs.
+        TrainingError: naming what differs, or if `training.yaml` is lost.
     """
-    saved_file = out_dir / CONFIG_FILE
-    if not (out_dir / STATE_FOLDER / STATE_FILE).exists() or not saved_file.exists():
+    saved_file, state_file = out_dir / CONFIG_FILE, out_dir / STATE_FOLDER / STATE_FILE
+    if not state_file.exists():
         return
+    if not saved_file.exists():
+        raise TrainingError(
+            f"{saved_file} is lost, so it cannot be told which run the state in {out_dir / STATE_FOLDER} is of; put it "
+            "back, delete that folder to start afresh, or give another folder"
+        )
     saved, given = _flat(read_values(saved_file)), _flat(asdict(config))
     free = {"loop.log_every", "loop.save_every"}
     changed = sorted(key for key in (saved.keys() | given.keys()) - free if saved.get(key) != given.get(key))
@@ -185,6 +200,17 @@ def check_same_run(config: TrainingConfig, out_dir: Path) -> None:
         raise TrainingError(
             f"{out_dir} belongs to another run ({values}); give the options it was started with, or another folder"
         )
+
+
+def _frozen(stack: Stack) -> dict[str, Tensor]:
+    """All weights that no objective trains, by name."""
+    adapters = {id(p) for objective in OBJECTIVES.values() for p in objective.parameters(stack.backbone).values()}
+    modules: dict[str, torch.nn.Module] = {"backbone": stack.backbone}
+    modules |= {f"encoders.{modality}": encoder for modality, encoder in stack.encoders.items()}
+    for modality, generator in stack.generators.items():
+        modules |= {f"generators.{modality}.{name}": module for name, module in generator.modules.items()}
+    named = {f"{part}.{name}": p for part, module in modules.items() for name, p in module.named_parameters()}
+    return {name: parameter for name, parameter in named.items() if id(parameter) not in adapters}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

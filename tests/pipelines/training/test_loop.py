@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anygpt.errors import ConfigError, TrainingError
 from pipelines.training.loop import Loop, LoopOptions
+from pipelines.training.state import load_state
 
 OPTIONS = {"learning_rate": 0.1, "warmup_steps": 2, "weight_decay": 0.1, "seed": 3}
 
@@ -152,21 +154,22 @@ def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
 
-def not_a_step(path: Path) -> None:
-    save_file(load_file(path), path, {"step": "many", "options": ""})
+def edited(path: Path) -> None:
+    tensors, facts = load_state(path)
+    with safe_open(path, framework="pt") as state:
+        checksum = state.metadata()["sha256"]
+    save_file(tensors, path, {**facts, "step": "1", "sha256": checksum})
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         cut_off,
-        not_a_step,
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"\xff" * 64),
-        lambda path: save_file(load_file(path), path),
-        lambda path: save_file(load_file(path), path, {"step": "1"}),
+        edited,
     ],
-    ids=["cut off", "step is no number", "empty", "garbage", "no metadata", "no options"],
+    ids=["cut off", "empty", "garbage", "edited"],
 )
 def test_loop_refuses_a_damaged_state_in_one_line(tmp_path, damage):
     run = stopped(tmp_path, 2)
@@ -174,6 +177,28 @@ def test_loop_refuses_a_damaged_state_in_one_line(tmp_path, damage):
     with pytest.raises(TrainingError, match=r"state\.safetensors is damaged: .*; delete it to start afresh") as caught:
         Run(tmp_path).go()
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_loop_notices_every_flipped_bit_of_a_state(tmp_path):
+    run = stopped(tmp_path, 2)
+    whole = run.loop.state_path.read_bytes()
+    step = max(1, len(whole) // 300)
+    for at in [*range(8), *range(8, len(whole), step), len(whole) - 1]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << at % 8
+        run.loop.state_path.write_bytes(flipped)
+        with pytest.raises(TrainingError, match=r"is damaged|has no checksum"):
+            Run(tmp_path).go()
+    run.loop.state_path.write_bytes(whole)
+    Run(tmp_path).go()
+
+
+def test_loop_refuses_a_state_without_a_checksum(tmp_path):
+    run = stopped(tmp_path, 2)
+    tensors, facts = load_state(run.loop.state_path)
+    save_file(tensors, run.loop.state_path, facts)
+    with pytest.raises(TrainingError, match="has no checksum, as anygpt before it had one wrote it; finish with that"):
+        Run(tmp_path).go()
 
 
 def test_loop_saves_atomically(tmp_path, monkeypatch):
@@ -184,7 +209,7 @@ def test_loop_saves_atomically(tmp_path, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("pipelines.training.loop.save_file", half)
+    monkeypatch.setattr("pipelines.training.state.save_file", half)
     with pytest.raises(TrainingError) as caught:
         run.loop.save()
     assert str(caught.value) == (

@@ -185,6 +185,89 @@ def test_train_takes_json_lines(run_config, tmp_path):
     }  # fmt: skip
 
 
+def conversation(answer: str, picture: str | None = None) -> str:
+    said: list[Any] = [{"type": "text", "text": "Hello"}]
+    said += [{"type": "image", "path": picture}] if picture else []
+    return json.dumps({"conversation": [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]})
+
+
+@pytest.fixture
+def stopped(run_config: TrainingConfig, tmp_path: Path) -> TrainingConfig:
+    """A run on JSON lines with a picture, stopped after its first step."""
+    render_image(Scene("star", "red")).save(tmp_path / "star.png")
+    lines = [conversation("I am here."), conversation("A star.", "star.png")]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    loop = dataclasses.replace(run_config.loop, log_every=1)
+    config = dataclasses.replace(run_config, data=str(tmp_path / "data.jsonl"), loop=loop)
+    stop_at_once = lambda values: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    assert train(config, tmp_path / "out", on_log=stop_at_once) is None
+    return config
+
+
+def replace_data(folder: Path) -> None:
+    (folder / "data.jsonl").write_text(conversation("You are a teapot."), encoding="utf-8")
+
+
+def append_data(folder: Path) -> None:
+    with (folder / "data.jsonl").open("a", encoding="utf-8") as file:
+        file.write("\n" + conversation("More."))
+
+
+def replace_picture(folder: Path) -> None:
+    render_image(Scene("circle", "blue")).save(folder / "star.png")
+
+
+@pytest.mark.parametrize("change", [replace_data, append_data, replace_picture])
+def test_train_notices_changed_data_and_goes_on_with_it_if_told_to(stopped, tmp_path, change):
+    state = tmp_path / "out" / "training_state" / "state.safetensors"
+    before = state.read_bytes()
+    change(tmp_path)
+    with pytest.raises(TrainingError) as refused:
+        train(stopped, tmp_path / "out")
+    assert str(refused.value) == (
+        f"{state.parent}: the data changed since the run was stopped at step 1; put back what was there, give another "
+        "folder, or go on with the change by --accept-changes"
+    )
+    assert state.read_bytes() == before
+    assert train(stopped, tmp_path / "out", accept_changes=True)
+
+
+def test_train_goes_on_with_data_of_the_same_content(stopped, tmp_path):
+    text = (tmp_path / "data.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "data.jsonl").unlink()
+    (tmp_path / "data.jsonl").write_text(text, encoding="utf-8")
+    assert train(stopped, tmp_path / "out")
+
+
+def test_train_notices_changed_frozen_weights(stopped, tmp_path, monkeypatch):
+    def build_changed(config: StackConfig, *options: Any) -> Stack:
+        stack = build_stack(config, *options)
+        with torch.no_grad():
+            next(iter(stack.encoders["image"].parameters())).add_(1.0)
+        return stack
+
+    monkeypatch.setattr(trainer, "build_stack", build_changed)
+    with pytest.raises(TrainingError, match="the frozen weights changed since the run was stopped at step 1"):
+        train(stopped, tmp_path / "out")
+
+
+def test_train_notices_a_changed_stack_config(stopped, tmp_path, stack_file):
+    text = stack_file.read_text(encoding="utf-8")
+    try:
+        stack_file.write_text(text.replace("max_tokens: 12", "max_tokens: 13"), encoding="utf-8")
+        with pytest.raises(TrainingError, match="the stack's config changed since the run was stopped at step 1"):
+            train(stopped, tmp_path / "out")
+    finally:
+        stack_file.write_text(text, encoding="utf-8")
+
+
+def test_train_stops_where_training_yaml_is_lost(stopped, tmp_path):
+    (tmp_path / "out" / "training.yaml").unlink()
+    with pytest.raises(TrainingError, match=r"training\.yaml is lost, so it cannot be told which run the state in"):
+        train(stopped, tmp_path / "out")
+    assert not (tmp_path / "out" / "training.yaml").exists()
+
+
 def test_train_refuses_data_that_the_objective_cannot_learn_from(run_config, tmp_path):
     said, reply = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
     (tmp_path / "data.jsonl").write_text(json.dumps({"conversation": [said, reply]}), encoding="utf-8")
