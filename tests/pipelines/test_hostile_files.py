@@ -25,7 +25,7 @@ HOSTILE = {  # modality and case -> the file's bytes, and what its refusal says
 # The whole command, which must need no more than Python, numpy and a decoder: a bare `import torch` takes 300 MB.
 NASTIEST = [
     "image: png with a text bomb",
-    "audio: FLAC of days",
+    "audio: FLAC of 22 minutes",
     "video: MP4 of 268 million frames",
     "video: MP4 of damaged pictures",
     "points: PLY of a billion",

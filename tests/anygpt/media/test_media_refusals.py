@@ -269,6 +269,10 @@ BOMBS = {
         patched(patched(WAV, b"RIFF", 0, "<I", 0x7FFE0000), b"data", 0, "<I", 0x7FFD0000),
         "cut off",
     ),
+    "audio: FLAC of 22 minutes": (
+        encoded_sound("flac", "flac", np.zeros(1_320_000), rate_hz=1_000),
+        "seconds given, expected at most 1,200.0",
+    ),
     "audio: M4A of a million samples": (patched(M4A, b"stsz", 8, ">I", 1 << 28), "damaged"),
     "video: MP4 of 268 million frames": (patched(MP4, b"stsz", 8, ">I", 1 << 28), "expected"),
     "video: MP4 of days": (
