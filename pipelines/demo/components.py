@@ -57,11 +57,6 @@ def gradio_app(page: gr.Blocks, backend: Backend) -> Any:
     )
 
 
-def functions_of(page: gr.Blocks) -> dict[int, int]:
-    """The page's functions by number, and how many values each takes."""
-    return {function["id"]: len(function["inputs"]) for function in page.get_config_file()["dependencies"]}
-
-
 def build_page(backend: Backend, uploads: Uploads, decoders: DecoderPool, *, title: str = "anygpt") -> gr.Blocks:
     """The page's components and what they do, not yet served.
 

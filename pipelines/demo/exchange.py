@@ -33,16 +33,22 @@ class Exchange:
         """A header's value; "" if it is not there."""
         return str(dict(self.scope["headers"]).get(name, b"").decode("latin-1"))
 
-    def scoped(self, *, path: str | None = None, query: str = "", may_be_compressed: bool = False) -> dict[str, Any]:
-        """The request as gradio sees it: of its query only `query` is left."""
+    def scoped(
+        self, *, path: str | None = None, query: str = "", body: bytes = b"", may_be_compressed: bool = False
+    ) -> dict[str, Any]:
+        """The request as gradio sees it: of its query only `query` is left, and its body is JSON."""
         path = self.path if path is None else path
-        dropped = (b"x-gradio-server", *(() if may_be_compressed else (b"accept-encoding",)))
+        dropped = {b"x-gradio-server", b"content-type", b"content-length", b"transfer-encoding"}
+        dropped |= set() if may_be_compressed else {b"accept-encoding"}
+        headers = [(name, value) for name, value in self.scope["headers"] if name not in dropped]
+        if body:
+            headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         return {
             **self.scope,
             "path": path,
             "raw_path": quote(path).encode(),
             "query_string": query.encode(),
-            "headers": [(name, value) for name, value in self.scope["headers"] if name not in dropped],
+            "headers": headers,
         }
 
     async def body(self, max_bytes: int, seconds: float) -> bytes:

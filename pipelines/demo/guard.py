@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 from anygpt.config import ServiceLimits
 from pipelines.demo.exchange import Exchange
 from pipelines.demo.hosts import ServedHosts
-from pipelines.demo.payloads import SESSION, checked_cancellation, checked_event
+from pipelines.demo.payloads import SESSION, Functions, checked_cancellation, checked_event
 from pipelines.demo.places import Places
 from pipelines.demo.public_paths import PublicPaths
 from pipelines.demo.receiving import receive_files
@@ -43,7 +42,7 @@ class Guard:
         hosts: whom to serve.
         paths: the public names of files.
         uploads: takes files in.
-        functions: the page's functions, and how many values each takes.
+        functions: the page's functions, and what each takes.
         service, max_text_chars: what a request may weigh and how long it may take.
     """
 
@@ -53,7 +52,7 @@ class Guard:
         hosts: ServedHosts,
         paths: PublicPaths,
         uploads: Uploads,
-        functions: Mapping[int, int],
+        functions: Functions,
         service: ServiceLimits,
         max_text_chars: int,
     ) -> None:
@@ -100,10 +99,10 @@ class Guard:
         elif method == "POST" and path in CALLS:
             call, files = checked_event(await self._body(exchange), self.functions, self.paths)
             self.uploads.keep(files)
-            await self._through(exchange, exchange.scoped(), call)
+            await self._through(exchange, exchange.scoped(body=call), call)
         elif method == "POST" and path == f"{API}/cancel":
             call = checked_cancellation(await self._body(exchange), self.functions)
-            await self._through(exchange, exchange.scoped(), call)
+            await self._through(exchange, exchange.scoped(body=call), call)
         elif method == "POST" and path == f"{API}/reset":
             await self._body(exchange)
             await exchange.answer(200, b'{"success": true}', "application/json")

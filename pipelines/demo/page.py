@@ -19,9 +19,10 @@ from typing import Any
 
 from anygpt.errors import RequestError, StageError
 from pipelines.demo.backends import Backend
-from pipelines.demo.components import build_page, functions_of, gradio_app, import_gradio
+from pipelines.demo.components import build_page, gradio_app, import_gradio
 from pipelines.demo.guard import Guard
 from pipelines.demo.hosts import ServedHosts
+from pipelines.demo.inputs import functions_of
 from pipelines.demo.public_paths import PublicPaths
 from pipelines.demo.surroundings import for_gradio, ignored_variables, without_network
 from pipelines.demo.uploads import Uploads
@@ -50,7 +51,7 @@ def serve_page(backend: Backend, host: str = "127.0.0.1", port: int = 7860) -> I
                 page, app = builder.submit(asyncio.run, _built(backend, uploads, decoders)).result()
         hosts = ServedHosts(host, tuple(backend.service.allowed_origins))
         limits = (backend.service, backend.limits.max_text_chars)
-        guard = Guard(app, hosts, PublicPaths(folder), uploads, functions_of(page), *limits)
+        guard = Guard(app, hosts, PublicPaths(folder), uploads, functions_of(page.get_config_file()), *limits)
         server = _BesideServer(guard, listener, backend.service.write_timeout_s)
         try:
             yield address_of(host, port)
@@ -182,8 +183,8 @@ def launch_page(backend: Backend, host: str = "127.0.0.1", port: int = 7860) -> 
     if names := ignored_variables():
         print(f"anygpt: {', '.join(names)}: without effect on this page; see anygpt demo --help", file=sys.stderr)
     with serve_page(backend, host, port) as url:
-        print(f"anygpt: the page is at {url} (Ctrl-C ends it)", flush=True)
         try:
+            print(f"anygpt: the page is at {url} (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
         except KeyboardInterrupt:
             print()

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.demo.inputs import MAX_WHOLE, Input
 from pipelines.demo.public_paths import PublicPaths
 from pipelines.demo.refusals import RefusedError, quoted
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ANSWER = "reload the page"
+Functions = Mapping[int, Sequence[Input]]
 
 
-def checked_event(body: bytes, functions: Mapping[int, int], paths: PublicPaths) -> tuple[bytes, list[Path]]:
+def checked_event(body: bytes, functions: Functions, paths: PublicPaths) -> tuple[bytes, list[Path]]:
     """A call of one of the page's functions, with nothing in it that the page does not need.
 
     No address and no path of this machine gets through: a file is a public name that `paths` knows.
 
     Args:
         body: JSON, as the browser sent it.
-        functions: the page's functions, and how many values each takes.
+        functions: the page's functions, and what each takes.
         paths: the files that may be named.
     Returns:
         The call as gradio takes it, and the files in it.
@@ -30,36 +32,31 @@ def checked_event(body: bytes, functions: Mapping[int, int], paths: PublicPaths)
         RefusedError: 400, saying what is wrong.
     """
     event = _object(body)
-    function, session, data = event.get("fn_index"), event.get("session_hash"), event.get("data")
-    if type(function) is not int or function not in functions:
-        raise RefusedError(400, f"fn_index: {quoted(function)} given, expected a function of this page; {_ANSWER}")
-    if not isinstance(data, list) or len(data) != functions[function]:
-        raise RefusedError(400, f"data: expected a list of {functions[function]} values; {_ANSWER}")
+    function, data = _function(event, functions), event.get("data")
+    inputs = functions[function]
+    if not isinstance(data, list) or len(data) != len(inputs):
+        raise RefusedError(400, f"data: expected a list of {len(inputs)} values; {_ANSWER}")
     files: list[Path] = []
     trigger = event.get("trigger_id")
     call = {
         "fn_index": function,
-        "session_hash": _session(session),
-        "data": [_value(value, paths, files) for value in data],
+        "session_hash": _session(event.get("session_hash")),
+        "data": [_value(value, given, paths, files) for value, given in zip(data, inputs, strict=True)],
         "event_data": None,
-        "trigger_id": trigger if type(trigger) is int else None,
+        "trigger_id": trigger if type(trigger) is int and abs(trigger) <= MAX_WHOLE else None,
     }
     return json.dumps(call).encode(), files
 
 
-def checked_cancellation(body: bytes, functions: Mapping[int, int]) -> bytes:
+def checked_cancellation(body: bytes, functions: Functions) -> bytes:
     """A request to end a running call, as gradio takes it.
 
     Raises:
         RefusedError: 400, saying what is wrong.
     """
     event = _object(body)
-    function, call = event.get("fn_index"), event.get("event_id")
-    if type(function) is not int or function not in functions:
-        raise RefusedError(400, f"fn_index: {quoted(function)} given, expected a function of this page; {_ANSWER}")
-    return json.dumps(
-        {"fn_index": function, "session_hash": _session(event.get("session_hash")), "event_id": _session(call)}
-    ).encode()
+    session, call = _session(event.get("session_hash")), _session(event.get("event_id"))
+    return json.dumps({"fn_index": _function(event, functions), "session_hash": session, "event_id": call}).encode()
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -78,15 +75,25 @@ def _session(value: Any) -> str:
     return value
 
 
-def _value(value: Any, paths: PublicPaths, files: list[Path]) -> Any:
-    """A component's value: plain, a list of texts, or a message with its files."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+def _function(event: Mapping[str, Any], functions: Functions) -> int:
+    function = event.get("fn_index")
+    if type(function) is not int or function not in functions:
+        raise RefusedError(400, f"fn_index: {quoted(function)} given, expected a function of this page; {_ANSWER}")
+    return function
+
+
+def _value(value: Any, given: Input, paths: PublicPaths, files: list[Path]) -> Any:
+    """A component's value, plain or a message with its files."""
+    if not given.fits(value):
+        raise RefusedError(400, f"{given.kind}: {quoted(value)} given, expected what it can hold; {_ANSWER}")
+    if given.kind == "state":
+        return None
+    if given.kind != "multimodaltextbox":
         return value
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return value
-    if isinstance(value, dict) and isinstance(value.get("text"), str) and isinstance(value.get("files"), list):
-        return {"text": value["text"], "files": [_file(file, paths, files) for file in value["files"]]}
-    raise RefusedError(400, f"data: {quoted(value)} given, expected a number, a text or a message; {_ANSWER}")
+    text, attached = value.get("text"), value.get("files")
+    if not (isinstance(text, str) and isinstance(attached, list)):
+        raise RefusedError(400, f"message: {quoted(value)} given, expected a text and files; {_ANSWER}")
+    return {"text": text, "files": [_file(file, paths, files) for file in attached]}
 
 
 def _file(value: Any, paths: PublicPaths, files: list[Path]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import tempfile
@@ -271,6 +272,17 @@ def test_what_is_no_call_is_answered_in_one_line(client, body):
         refused = client.post(f"{API}/{route}", content=body)
         assert refused.status_code in (400, 413)
         assert one_line(refused)
+
+
+@pytest.mark.parametrize("value", [True, [1], {"path": "/etc/passwd"}, math.inf, 10**400, ["smell"]], ids=str)
+def test_values_that_do_not_fit_are_answered_in_one_line_and_without_a_traceback(client, config, value, capfd):
+    event = call(config, "Hello")
+    for at in range(2, len(event["data"])):
+        sent = {**event, "data": [*event["data"][:at], value, *event["data"][at + 1 :]]}
+        answer = client.post(f"{API}/queue/join", content=json.dumps(sent))
+        assert answer.status_code == 400
+        assert "given, expected what it can hold; reload the page" in one_line(answer)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_an_upload_that_stops_is_given_up(address, page_folder):

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from pipelines.demo.inputs import Input
 from pipelines.demo.payloads import checked_cancellation, checked_event
 from pipelines.demo.public_paths import PublicPaths
 from pipelines.demo.refusals import RefusedError
 
-FUNCTIONS = {1: 2, 3: 0}
+FUNCTIONS = {1: (Input("number"), Input("multimodaltextbox")), 3: (), 4: (Input("state"), Input("textbox"))}
 
 
 @pytest.fixture
@@ -70,11 +71,19 @@ def test_no_address_and_no_path_of_this_machine_passes(paths, path, wrapped):
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize(
-    "value", [{"path": "/etc/passwd"}, [{"path": "/etc/passwd"}], {"text": {"path": "x"}, "files": []}, [[1]], {}]
-)
+@pytest.mark.parametrize("value", [{"path": "/etc/passwd"}, [{"path": "/etc/passwd"}], [[1]], {}])
 def test_no_file_passes_elsewhere(paths, value):
-    with pytest.raises(RefusedError, match=r"^data: '.*' given, expected a number, a text or a message"):
+    with pytest.raises(RefusedError, match=r"^textbox: '.*' given, expected what it can hold; reload the page$"):
+        checked_event(event(None, value, fn_index=4), FUNCTIONS, paths)
+    call, _ = checked_event(event(value, "x", fn_index=4), FUNCTIONS, paths)
+    assert json.loads(call)["data"] == [None, "x"]
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {"text": "x"}, {"text": {"path": "x"}, "files": []}, {"text": "x", "files": "y"}]
+)
+def test_a_message_has_a_text_and_files(paths, value):
+    with pytest.raises(RefusedError, match=r"^message: '.*' given, expected a text and files; reload the page$"):
         checked_event(event(None, value), FUNCTIONS, paths)
 
 
