@@ -19,6 +19,7 @@ from anygpt.errors import CheckpointError
 
 _TRUSTED: ContextVar[bool] = ContextVar("trust_remote_code", default=False)
 _FILES_WITH_CODE = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
+_MAX_NAMED = 3
 _KERNELS = ("attn_implementation", "experts_implementation")
 _ALLOW = "if you trust it, give --trust-remote-code on the command line, or trust_remote_code=True in Python"
 
@@ -47,7 +48,8 @@ def code_refusal(error: BaseException, what: str, source: str, revision: str | N
     """
     if "trust_remote_code" not in str(error):
         return None
-    wanted = ", ".join(_wanted_code(source, revision)) or "its own classes"
+    named = _wanted_code(source, revision)
+    wanted = ", ".join([*named[:_MAX_NAMED], *["…"][: len(named) > _MAX_NAMED]]) or "its own classes"
     return CheckpointError(
         f"{what} wants to run its own Python code ({wanted}), which is not run unasked; give a checkpoint "
         f"of a class that the libraries have, or, {_ALLOW}"
@@ -104,8 +106,8 @@ def _wanted_code(source: str, revision: str | None) -> list[str]:
         for value in named.values() if isinstance(named, Mapping) else [named]:
             for reference in value if isinstance(value, list) else [value]:
                 if isinstance(reference, str):
-                    found.append(f"{reference} in {name}")
-    return found
+                    found.append(f"{' '.join(reference.split())} in {name}")
+    return list(dict.fromkeys(found))
 
 
 def _local_file(source: str, name: str, revision: str | None) -> Path | None:

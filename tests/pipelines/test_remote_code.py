@@ -182,7 +182,7 @@ def test_code_of_every_part_is_refused_in_one_line_that_names_it(tmp_path, mark,
         build(part, section)
     message = str(refused.value)
     assert f"'{folder}' wants to run its own Python code (" in message
-    assert f"in {file}" in message
+    assert f"(stranger.Config in {file}, stranger.Model in {file}, stranger.Tokenizer in {file}, …)" in message
     assert message.endswith("give --trust-remote-code on the command line, or trust_remote_code=True in Python")
     assert len(message.splitlines()) == 1
     assert not mark.exists()
@@ -320,7 +320,10 @@ def test_the_command_line_asks_nothing_and_reads_nothing(tmp_path, mark, monkeyp
         cli.main()
     captured = capsys.readouterr()
     assert ended.value.code == 2
-    assert "wants to run its own Python code (stranger.Config in config.json" in captured.err.splitlines()[-1]
+    assert (
+        "wants to run its own Python code (stranger.Config in config.json, stranger.Model in config.json, "
+        in captured.err.splitlines()[-1]
+    )
     assert "y/N" not in captured.out + captured.err
     assert sys.stdin.readline() == "y\n"
     assert not mark.exists()
