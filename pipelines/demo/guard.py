@@ -60,6 +60,7 @@ class Guard:
         self.silence_s = service.body_timeout_s
         self.max_body_bytes = BYTES_PER_CHAR * max_text_chars + 64 * 1024
         self.uploading = Places("uploads", per_person=8, in_all=64)
+        self.listening = Places("open pages", per_person=256, in_all=900)
         self.calling = Places("requests", per_person=32, in_all=128)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -92,10 +93,12 @@ class Guard:
             await self._through(exchange, exchange.scoped())
         elif method == "GET" and path == f"{API}/queue/data":
             (session,) = parse_qs(exchange.scope["query_string"].decode("latin-1")).get("session_hash", [""])[:1]
-            await self._through(exchange, exchange.scoped(query=f"session_hash={_session(session)}"))
+            with self.listening.one_for(exchange.person):
+                await self._through(exchange, exchange.scoped(query=f"session_hash={_session(session)}"))
         elif method == "GET" and path.startswith(HEARTBEAT):
             _session(path.removeprefix(HEARTBEAT))
-            await self._through(exchange, exchange.scoped())
+            with self.listening.one_for(exchange.person):
+                await self._through(exchange, exchange.scoped())
         elif method == "POST" and path in CALLS:
             call, files = checked_event(await self._body(exchange), self.functions, self.paths)
             self.uploads.keep(files)

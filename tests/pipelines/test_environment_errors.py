@@ -62,12 +62,10 @@ def test_warnings_that_were_made_errors_are_laid_on_the_variable_that_did_it(mon
     )
 
 
-@pytest.mark.parametrize(("name", "value"), [("HF_HUB_DOWNLOAD_TIMEOUT", "soon"), ("TORCH_LOGS", "loudly")])
-def test_the_command_tells_it_in_one_line(name, value):
+def test_the_command_tells_it_in_one_line():
     command = [sys.executable, "-m", "pipelines", "generate", "Hello"]
-    ended = subprocess.run(
-        command, env={**os.environ, name: value}, capture_output=True, text=True, timeout=120, check=False
-    )
+    environment = {**os.environ, "HF_HUB_DOWNLOAD_TIMEOUT": "soon"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"anygpt: error: {name}: a library cannot use the value (")
+    assert ended.stderr.startswith("anygpt: error: HF_HUB_DOWNLOAD_TIMEOUT: a library cannot use the value (")
     assert ended.stderr.count("\n") == 1

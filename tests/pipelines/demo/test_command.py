@@ -48,6 +48,7 @@ WRONG = {
     "SSLKEYLOGFILE": "/nonexistent/file",
     "NO_PROXY": "http://[",
     "HOME": "/nonexistent",
+    "TMPDIR": "/nonexistent",
     "LC_ALL": "C",
     "PYTHONIOENCODING": "ascii",
     "COLUMNS": "many",
@@ -99,19 +100,6 @@ def test_no_variable_of_the_environment_hinders_or_opens_the_page(
         for path in ("etc/hostname", str(tmp_path)[1:]):
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 open_directly(f"{url}gradio_api/file=/{path}", timeout=EXIT_S)
-
-
-def test_variables_of_gradio_are_said_to_have_no_effect(service: Service, free_port: Callable[[], int]) -> None:
-    command = [sys.executable, "-m", "pipelines", "demo", "--server", service.url, "--port", str(free_port())]
-    environment = {**os.environ, "GRADIO_SHARE": "True", "TMPDIR": "/nonexistent"}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as program:
-        assert program.stdout is not None
-        assert program.stdout.readline().startswith("anygpt: the page is at http://127.0.0.1:")
-        program.send_signal(signal.SIGINT)
-        _, errors = program.communicate(timeout=EXIT_S)
-    assert errors == "anygpt: GRADIO_SHARE: without effect on this page; see anygpt demo --help\n"
 
 
 def test_an_interrupt_under_load_leaves_no_file(
