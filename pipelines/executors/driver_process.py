@@ -213,7 +213,7 @@ class DriverProcess:
 
     def _read(self) -> None:
         pipe: Any = self._process.stdout
-        with suppress(EOFError, OSError):
+        with pipe, suppress(EOFError, OSError):
             while True:
                 message = unpack(read_packed(pipe), lambda number: Held(self, number))
                 self._heard_at = time.monotonic()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from anygpt.errors import AnyGPTError, CancelledError, MissingExtraError, StageE
 from anygpt.messages import Message
 from anygpt.requests import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
+from pipelines.executors.cluster_address import address_of_this_process, check_reachable
 from pipelines.executors.contract import OnStep, ShouldStop
 from pipelines.executors.driver_process import Answer, DriverProcess
 from pipelines.executors.patience import PATIENCE, Patience
@@ -60,7 +60,9 @@ class RayExecutor:
         self.input_modalities = tuple(config.encoders)
         self.output_modalities = tuple(config.generators)
         self.app = f"anygpt-{config.name}-{os.getpid()}"
-        self._address = _address_of_this_process() if address is None else address
+        self._address = address_of_this_process() if address is None else address
+        if self._address is not None:
+            check_reachable(self._address)
         self._closing = threading.Event()
         self._changing = threading.Lock()
         self._driver = DriverProcess(config, self._address, self.app)
@@ -226,12 +228,3 @@ class RayExecutor:
         if self.failure is not None or self._address is not None:
             return StageError(stage, "the Ray cluster is gone")
         return StageError(stage, "Ray has died and is started again; try again in a minute")
-
-
-def _address_of_this_process() -> str | None:
-    """Of the cluster that the program itself has joined, if it has."""
-    ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return None
-    address: str = ray.get_runtime_context().gcs_address
-    return address

@@ -12,10 +12,9 @@ import ray
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
 from anygpt.config import StackConfig
-from anygpt.errors import ConfigError
+from pipelines.executors.cluster_address import KNOCK_S, no_cluster
 from pipelines.executors.pulse import Pulse
 
-KNOCK_S = 5.0
 SILENT_S = 10.0  # a part of Ray that gives no answer for so long counts as dead
 REFUSING_S = 1.5  # a GCS that lets nobody in for so long has ended
 JOINED_REFUSING_S = 10.0  # that of a joined cluster may be started again by others
@@ -87,22 +86,9 @@ def _start(config: StackConfig, folder: str) -> None:
 
 def _join(address: str) -> None:
     try:
-        _check_reachable(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ConfigError(f"address: '{address}' given, where no Ray cluster answers: {reason}") from error
-
-
-def _check_reachable(address: str) -> None:
-    """Knock at host:port, which Ray itself would try for minutes.
-
-    Raises:
-        OSError, ValueError: if nobody listens there, or the port is none.
-    """
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if colon:
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+        raise no_cluster(address, error) from error
 
 
 def _find_raylet() -> psutil.Process | None:

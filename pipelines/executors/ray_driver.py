@@ -26,7 +26,7 @@ from pipelines.executors.driver_messages import Alive, Call, Cancel, Event, Fail
 from pipelines.executors.messages import pack, read_packed, unpack, write_packed
 from pipelines.executors.pulse import Pulse
 from pipelines.executors.ray_cluster import CONTROLLER_SILENT_S, Cluster, restart_controller
-from pipelines.executors.ray_folder import end_session, stopped_members
+from pipelines.executors.ray_folder import begin_to_end_session, stopped_members
 from pipelines.executors.ray_stages import RayStages
 
 ALIVE_EVERY_S = 0.5
@@ -144,7 +144,7 @@ class Driver:
         """The program has ended, or needs this process no more: end everything that it had on Ray."""
         if self.start.address is not None and not self._is_gone:
             _in_thread(self.stages.delete).join(DELETE_S)
-        end_session(self.start.folder, os.getpid(), spare=[os.getpid()])
+        begin_to_end_session(self.start.folder, os.getpid())
         os._exit(0)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -35,13 +37,15 @@ def new_folder() -> str:
     Raises:
         ConfigError: if no such folder can be used.
     """
-    base = _base()
-    _remove_leftovers(base)
     try:
+        base = usable_base(tempfile.gettempdir())
+        remove_leftovers(base)
         return tempfile.mkdtemp(prefix=f"anygpt-{os.getpid()}-", dir=base)
     except OSError as error:
+        given = os.environ.get("TMPDIR", "")
         raise ConfigError(
-            f"TMPDIR: '{base}' is taken for Ray's files, but cannot be written ({error.strerror}); set another folder"
+            f"TMPDIR: '{given}' given, but no folder for temporary files can be written ({error.strerror}); "
+            "set it to one that can"
         ) from error
 
 
@@ -50,15 +54,20 @@ def note_session(folder: str, session: int) -> None:
     Path(folder, SESSION).write_text(str(session))
 
 
-def end_session(folder: str, session: int, spare: Collection[int] = ()) -> None:
+def end_session(folder: str, session: int) -> None:
     """End all processes of a session, and remove its folder.
 
     Args:
         session: the number of the process that leads it, or has led it.
-        spare: numbers of processes that go on.
     """
-    _end(lambda process: process.pid not in spare and os.getsid(process.pid) == session)
+    _end(lambda process: _session_of(process.pid) == session)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def begin_to_end_session(folder: str, session: int) -> None:
+    """Let another process do that, for one of the session itself: Ray may take it along any time."""
+    command = [sys.executable, "-m", "pipelines.executors.ray_folder", folder, str(session)]
+    subprocess.Popen(command, start_new_session=True)
 
 
 def stopped_members(session: int) -> list[psutil.Process]:
@@ -66,7 +75,7 @@ def stopped_members(session: int) -> list[psutil.Process]:
     stopped = []
     for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
-            if os.getsid(pid) == session and (process := psutil.Process(pid)).status() == psutil.STATUS_STOPPED:
+            if _session_of(pid) == session and (process := psutil.Process(pid)).status() == psutil.STATUS_STOPPED:
                 stopped.append(process)
     return stopped
 
@@ -90,43 +99,51 @@ def _processes(is_wanted: Callable[[psutil.Process], bool]) -> list[psutil.Proce
     return found
 
 
-def _remove_leftovers(base: str) -> None:
+def remove_leftovers(base: str) -> None:
+    """End what programs that have died left running in their folders there, and remove those."""
     for folder in Path(base).glob("anygpt-*-*"):
         owner = folder.name.split("-")[1]
-        if not owner.isdigit() or psutil.pid_exists(int(owner)):
+        if not owner.isdigit() or psutil.pid_exists(int(owner)) or not _is_ours(folder):
             continue
         with suppress(OSError, ValueError):
             session = int((folder / SESSION).read_text())
-            _end(lambda process, session=session, folder=folder: _is_left(process, session, str(folder)))  # type: ignore[misc]
+            _end(partial(_is_left, session=session, folder=str(folder)))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Others may call a folder what they like."""
+    return sys.platform == "win32" or folder.lstat().st_uid == os.getuid()
+
+
+def _session_of(pid: int) -> int | None:
+    """None on Windows, which has none and ends Ray's processes with the driver."""
+    return None if sys.platform == "win32" else os.getsid(pid)
 
 
 def _is_left(process: psutil.Process, session: int, folder: str) -> bool:
     """Of that session, and Ray's: since the session ended, its number may have become another's."""
-    if os.getsid(process.pid) != session:
+    if _session_of(process.pid) != session:
         return False
     command = " ".join(process.cmdline())
     return command.startswith("ray::") or folder in command
 
 
-def _base() -> str:
-    """Where temporary files go, or /tmp where Ray could not work there.
+def usable_base(given: str, otherwise: str = "/tmp") -> str:
+    """The folder that is given, or the other where Ray could not work there.
 
     Raises:
-        ConfigError: if there is neither.
+        ConfigError: if it can in neither.
     """
     room = SOCKET_PATH_BYTES - len(FOLDER_NAME) - len(SOCKET)
-    try:
-        given = tempfile.gettempdir()
-    except OSError as error:
-        raise ConfigError(
-            f"TMPDIR: '{os.environ.get('TMPDIR', '')}' given, and no folder for temporary files can be written; "
-            "set it to one that can"
-        ) from error
-    for base in (given, "/tmp"):
+    for base in (given, otherwise):
         if len(os.fsencode(base)) <= room and PLAIN.fullmatch(base) and os.access(base, os.W_OK):
             return base
     raise ConfigError(
-        f"TMPDIR: '{given}' given, expected at most {room} plain characters for Ray's sockets, as /tmp cannot be "
-        "written; set it to such a folder"
+        f"TMPDIR: '{given}' given, expected at most {room} plain characters for Ray's sockets, as '{otherwise}' "
+        "cannot be written; set it to such a folder"
     )
+
+
+if __name__ == "__main__":
+    end_session(sys.argv[1], int(sys.argv[2]))
