@@ -14,6 +14,7 @@ from torch import Tensor
 
 _BLOCK_BYTES = 1024 * 1024
 _EDGE_BYTES = 64 * 1024  # of a medium's file, at both ends: a data set's media can be many gigabytes
+_STATES = "training_state"  # of the run that made a bundle, which is not the bundle's
 _EDGE_VALUES = 1024  # of a frozen tensor, likewise
 
 
@@ -35,6 +36,22 @@ def data_fingerprint(file: Path, media: Iterable[Path]) -> str:
             digest.update(opened.read(_EDGE_BYTES))
             opened.seek(max(0, size - _EDGE_BYTES))
             digest.update(opened.read(_EDGE_BYTES))
+    return digest.hexdigest()
+
+
+def adapters_fingerprint(folder: Path) -> str:
+    """A hash of an adapter bundle's tensors: parts that a run does not train stay as they came from there.
+
+    Args:
+        folder: the bundle's; its files are read as a whole, in blocks.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        if path.parent.name != _STATES:
+            digest.update(f"{path.relative_to(folder).as_posix()} {os.path.getsize(path)}\n".encode())
+            with path.open("rb") as opened:
+                while block := opened.read(_BLOCK_BYTES):
+                    digest.update(block)
     return digest.hexdigest()
 
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from anygpt.config import StackConfig, load_stack_config, read_values, resolve, save_config
 from anygpt.errors import ConfigError, TrainingError
-from pipelines.bundle import save_bundle
+from pipelines.bundle import bundle_folder, save_bundle
 from pipelines.stack import Stack, build_stack
-from pipelines.training.inputs import values_fingerprint, weights_fingerprint
+from pipelines.training.inputs import adapters_fingerprint, values_fingerprint, weights_fingerprint
 from pipelines.training.loop import STATE_FILE, Loop, LoopOptions, print_log
 from pipelines.training.objectives import OBJECTIVES, LossWeights, training_losses
 from pipelines.training.samples import JsonLinesSource, SampleSource, WorldSource
@@ -140,6 +140,8 @@ def train(
             "the stack's config": values_fingerprint(asdict(stack_config), _PARTS),
             "the frozen weights": weights_fingerprint(_frozen(stack)),
         }
+        if config.adapters:
+            inputs["the adapters to start from"] = adapters_fingerprint(bundle_folder(config.adapters))
         loop = Loop(parameters, config.loop, out_dir / STATE_FOLDER, inputs=inputs, accept_changes=accept_changes)
         finished = loop.run(losses_at, on_log)
         for parameter in parameters.values():

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from anygpt.config import StackConfig, save_config
 from anygpt.errors import CheckpointError, ConfigError, TrainingError
@@ -259,6 +260,18 @@ def test_train_notices_a_changed_stack_config(stopped, tmp_path, stack_file):
             train(stopped, tmp_path / "out")
     finally:
         stack_file.write_text(text, encoding="utf-8")
+
+
+def test_train_notices_that_the_adapters_it_started_from_have_changed(stopped, run_config, tmp_path):
+    assert train(run_config, tmp_path / "first")
+    config = dataclasses.replace(stopped, objective="align-input", adapters=str(tmp_path / "first"))
+    stop_at_once = lambda values: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    assert train(config, tmp_path / "second", on_log=stop_at_once) is None
+    lora = tmp_path / "first" / "lora" / "adapter_model.safetensors"
+    save_file({name: tensor + 0.5 for name, tensor in load_file(lora).items()}, lora)
+    with pytest.raises(TrainingError, match="the adapters to start from changed since the run was stopped at step 1"):
+        train(config, tmp_path / "second")
+    assert train(config, tmp_path / "second", accept_changes=True)
 
 
 def test_train_stops_where_training_yaml_is_lost(stopped, tmp_path):
