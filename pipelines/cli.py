@@ -18,6 +18,7 @@ import typer
 
 from anygpt.errors import AnyGPTError, RequestError, StageError, UserError
 from anygpt.requests import MAX_SEED
+from pipelines.environment_errors import environment_line
 from pipelines.error_line import error_line
 from pipelines.progress import Progress
 
@@ -506,7 +507,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
-        code = fail(f"{type(error).__name__}: {error} (a bug; --debug shows where)", 1, debug)
+        line = environment_line(error)
+        bug = f"{type(error).__name__}: {error} (a bug; --debug shows where)"
+        code = fail(bug, 1, debug) if line is None else fail(line, 2, debug)
     leave(code)
 
 
