@@ -75,6 +75,8 @@ class CausalLMConfig:
         pretrained: folder, hub name or `embedded:…` of the base model and its tokenizer.
         signal_tokens: modality → size of its group.
         media_wrap: text around a user's medium; holds {media}, may hold {modality}.
+        plain_text: give the model what users write without line breaks, tabs, curly quotes and emoji; for models that
+            know none of them.
         chat_template: a Jinja template in place of the tokenizer's own.
         lora: None leaves LoRA out.
         max_context_tokens: longest prompt and reply together; None takes the model's own limit.
@@ -87,6 +89,7 @@ class CausalLMConfig:
     revision: str | None = None
     signal_tokens: dict[str, int] = field(default_factory=dict)
     media_wrap: str = "[{modality}:{media}]"
+    plain_text: bool = False
     chat_template: str | None = None
     lora: LoraOptions | None = field(default_factory=LoraOptions)
     max_context_tokens: int | None = None
@@ -128,7 +131,9 @@ class CausalLMBackbone(Backbone):
             embedding.embedding_dim,
             float(embedding.weight.float().std()) if embedding.weight.device.type != "meta" else 0.02,
         ).to(embedding.weight.device)
-        self.prompts = PromptBuilder(tokenizer, self.signal_tokens.groups, config.media_wrap)
+        self.prompts = PromptBuilder(
+            tokenizer, self.signal_tokens.groups, config.media_wrap, plain_text=config.plain_text
+        )
         self.language_model = _with_lora(language_model, config.lora)
         forward = inspect.signature(language_model.forward).parameters
         self._keeps_logits = "logits_to_keep" in forward

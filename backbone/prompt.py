@@ -16,6 +16,7 @@ from typing import Any
 
 from anygpt.errors import ConfigError, RequestError
 from anygpt.messages import Message, modality_of
+from backbone.plain_text import as_plain_text
 from backbone.signal_tokens import SignalGroup
 
 MEDIUM_IN, MEDIUM_OUT = "\ue000", "\ue001"
@@ -64,11 +65,14 @@ class PromptBuilder:
         tokenizer: a transformers tokenizer with a chat template.
         groups: the signal groups.
         media_wrap: text around a user's medium, "[{modality}:{media}]"; must hold "{media}" once.
+        plain_text: give the model what users write as plain text, see `as_plain_text`.
     Raises:
         ConfigError: if the tokenizer has no chat template or `media_wrap` has not exactly one slot.
     """
 
-    def __init__(self, tokenizer: Any, groups: Sequence[SignalGroup], media_wrap: str) -> None:
+    def __init__(
+        self, tokenizer: Any, groups: Sequence[SignalGroup], media_wrap: str, *, plain_text: bool = False
+    ) -> None:
         if not tokenizer.chat_template:
             raise ConfigError(
                 "backbone: the tokenizer has no chat template; set backbone.chat_template to a Jinja template"
@@ -78,6 +82,7 @@ class PromptBuilder:
         self.tokenizer = tokenizer
         self.groups = {group.modality: group for group in groups}
         self.media_wrap = media_wrap
+        self.plain_text = plain_text
         # Some tokenizers have added tokens for runs of blanks, which do nothing special.
         named = {token for token in (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()) if token.strip()}
         specials = sorted(named, key=len, reverse=True)
@@ -102,7 +107,8 @@ class PromptBuilder:
         for part in message.parts:
             modality = modality_of(part)
             if modality == "text":
-                pieces.append(self.neutralised(part))
+                is_plain = self.plain_text and message.role != "assistant"
+                pieces.append(self.neutralised(as_plain_text(part) if is_plain else part))
             elif message.role == "assistant":
                 if modality not in self.groups:
                     raise RequestError(f"conversation: a reply holds {modality}, for which there are no signal tokens")
