@@ -101,7 +101,10 @@ def load_extended(path: Path, extending: tuple[Path, ...] = ()) -> Any:
     if not isinstance(values, dict) or "extends" not in values:
         return values
     files = (*extending, path)
-    base_file = find_config(str(values.pop("extends")))
+    extends = values.pop("extends")
+    if not isinstance(extends, str):
+        raise ConfigError(f"config: {path}: extends: {str(extends)[:40]} given, expected a name or file; quote it")
+    base_file = find_config(extends)
     if any(base_file.resolve() == file.resolve() for file in files):
         circle = " extends ".join(map(str, (*files, base_file)))
         raise ConfigError(f"config: {circle}; expected no circle, leave out one of them")

@@ -16,6 +16,9 @@ import yaml
 MAX_VALUES = 20_000  # of a file, with every alias counted as often as it is used
 MAX_DEPTH = 64
 _CORE = "tag:yaml.org,2002:"
+_INT = re.compile(
+    r"[-+]?(0b[01_]{1,3000}|0x[0-9a-fA-F_]{1,3000}|0[0-7_]{0,3000}|[1-9][0-9_]{0,3000})"
+)  # Python cannot print longer ones: they are text
 _FLOAT = re.compile(
     r"[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*([eE][-+]?[0-9]+)?"
     r"|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
@@ -23,13 +26,16 @@ _FLOAT = re.compile(
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's, but "1e-3" is a number as in YAML 1.2, and "2024-01-01" is text."""
+    """PyYAML's, but "1e-3" is a number as in YAML 1.2; "2024-01-01", "1:30" and endless digits are text."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_CORE}timestamp", f"{_CORE}float")]
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if tag not in (f"{_CORE}timestamp", f"{_CORE}float", f"{_CORE}int")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(f"{_CORE}int", re.compile(f"^(?:{_INT.pattern})$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(f"{_CORE}float", re.compile(f"^(?:{_FLOAT.pattern})$"), list("-+0123456789."))
 
 

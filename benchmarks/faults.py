@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -302,16 +302,11 @@ def main() -> None:
     parser.add_argument("--config", default="tiny", help="shipped name or YAML file of the stack")
     parser.add_argument("--only", action="append", help="part of a fault's name; may be repeated")
     options = parser.parse_args()
-    is_wanted: Callable[[Fault], bool] = lambda fault: (
-        not options.only
-        or any(  # noqa: E731
-            part in fault.name for part in options.only
-        )
-    )
+    wanted = [fault for fault in FAULTS if not options.only or any(part in fault.name for part in options.only)]
     rows = [COLUMNS]
     for key, value in describe().items():
         print(f"{key}: {value}")
-    for seen in observe(options.config, tuple(filter(is_wanted, FAULTS))):
+    for seen in observe(options.config, tuple(wanted)):
         rows.append(seen.row)
         print(*seen.row, sep=" | ", file=sys.stderr, flush=True)
         for line in seen.unclear[:5]:

@@ -177,14 +177,17 @@ def converse(model: AnyGPT, out_dir: Path, options: Mapping[str, Any]) -> None:
 
 
 def _file_and_words(command: str, argument: str) -> tuple[Path, str]:
-    """The file of an attaching line and what is said with it; a name with spaces is quoted, or stands alone."""
+    """The file of an attaching line and what is said with it; a name with spaces may stand in quotes."""
     if not argument:
         raise RequestError(f"{command}: no file given, expected one, as in: {command} FILE")
-    if os.path.isfile(argument):
-        return Path(argument), ""
+    words = argument.split(" ")
+    for end in range(len(words), 0, -1):  # as many words as name a file
+        name = os.path.expanduser(" ".join(words[:end]).replace("\\ ", " "))
+        if os.path.isfile(name):
+            return Path(name), " ".join(words[end:]).strip()
     quote = argument[0]
-    name, _, words = argument[1:].partition(quote) if quote in "'\"" else argument.partition(" ")
-    return Path(name), words.strip()
+    name, _, said = argument[1:].partition(quote) if quote in "'\"" else argument.partition(" ")
+    return Path(os.path.expanduser(name)), said.strip()
 
 
 def _lines() -> Iterator[str]:

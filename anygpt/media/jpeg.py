@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from anygpt.errors import MediaError
 
 _FRAME_HEADERS = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+_ARITHMETIC = range(0xC9, 0xD0)  # frame headers of arithmetic coding, which takes 100 times as long; 0xCC is a table
 _TABLES = (0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF)
 _RESTARTS = range(0xD0, 0xD8)
 _START, _END, _SCAN, _JFIF, _EXIF, _ADOBE = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
@@ -41,7 +42,7 @@ def tidy_jpeg(data: bytes, name: str, *, max_scans: int) -> TidyJpeg:
     """Walk over the file's segments without decoding any pixels.
 
     Raises:
-        MediaError: if there are more scans than `max_scans`, or some are missing.
+        MediaError: if there are more scans than `max_scans`, some are missing, or they are arithmetic-coded.
     """
     pieces, seen, exif = [b"\xff\xd8"], set[int](), b""
     scans, progress, has_end = 0, _Progress(), False
@@ -51,6 +52,8 @@ def tidy_jpeg(data: bytes, name: str, *, max_scans: int) -> TidyJpeg:
         if marker == _EXIF and segment.startswith(b"Exif\0\0"):
             exif = exif or segment
         elif marker in _FRAME_HEADERS:
+            if marker in _ARITHMETIC:
+                raise MediaError(f"{name}: an arithmetic-coded JPEG given, expected a Huffman-coded one; save it again")
             progress.begin(segment)
         elif marker == _SCAN:
             scans += 1

@@ -28,6 +28,7 @@ PAGES = ("/", "/config", f"{API}/app_id")  # which name files
 LOOKS = ("/theme.css", "/manifest.json", "/favicon.ico", "/robots.txt")
 LOOKS_UNDER = ("/assets/", "/static/")
 CALLS = (f"{API}/queue/join", f"{API}/run/predict")
+MAX_PATH_CHARS = 1024
 DRAIN_S = 8.0  # for the rest of a body that is refused
 BYTES_PER_CHAR = 12  # of text in JSON, at most
 
@@ -84,6 +85,8 @@ class Guard:
 
     async def _answer(self, exchange: Exchange) -> None:
         path, method = exchange.path, exchange.method
+        if len(path) > MAX_PATH_CHARS:
+            raise RefusedError(404, f"{quoted(path[:60] + '…')}: the page has no such address; open /")
         reads = method in ("GET", "HEAD")
         if reads and (path in LOOKS or path.startswith(LOOKS_UNDER)):
             await self.app(exchange.scoped(may_be_compressed=True), exchange.receive, exchange.send)

@@ -29,7 +29,7 @@ from pipelines.demo.uploads import Uploads
 from pipelines.media_decoding.pool import DecoderPool
 
 MAX_HEADER_BYTES = 64 * 1024
-CONNECTIONS = 1024
+CONNECTIONS = 8192  # silent ones are closed after half a minute
 EVERYWHERE = ("", "0.0.0.0", "::")
 
 

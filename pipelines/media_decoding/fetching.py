@@ -20,7 +20,8 @@ def is_allowed(url: str, allowed_hosts: Collection[str]) -> bool:
     """True for an https address on one of `allowed_hosts`; ports other than 443 must be named: "example.org:8443"."""
     try:
         address = urllib.parse.urlsplit(url)
-        host, port = (address.hostname or "").rstrip("."), address.port or HTTPS_PORT
+        host = (address.hostname or "").removesuffix(".")
+        port = HTTPS_PORT if address.port is None else address.port
     except ValueError:
         return False
     if address.scheme != "https" or address.username is not None or address.password is not None:

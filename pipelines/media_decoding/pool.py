@@ -7,9 +7,9 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from anygpt import errors
@@ -17,6 +17,8 @@ from anygpt.errors import AnyGPTError, MediaError, OverloadedError
 from pipelines.media_decoding.frames import Buffer, framed_medium, read_frame, write_frame
 
 PER_MODALITY = 4  # files of one modality at a time, so that slow videos leave room for pictures
+PER_CLIENT = 3  # of them of one address, so that nobody takes all places
+WAITING_PER_CLIENT = 32
 AT_ONCE = 8
 MAX_WAITING = 64
 KEPT_IDLE = 2
@@ -39,7 +41,8 @@ class DecoderPool:
         self._threads = ThreadPoolExecutor(AT_ONCE, "anygpt-decoding")
         self._places = asyncio.Semaphore(AT_ONCE)
         self._places_of: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PER_MODALITY))
-        self._waiting = 0
+        self._shares: dict[str | None, dict[str, asyncio.Semaphore]] = {}  # client → modality → its places
+        self._waiting: Counter[str | None] = Counter()
 
     def start(self) -> None:
         """Start a process for the first file, so that it does not wait for one."""
@@ -52,7 +55,9 @@ class DecoderPool:
         self._idle.clear()
         self._threads.shutdown(wait=False)
 
-    async def decode(self, modality: str, source: Any, limits: Any, *, fetched_for: str | None = None) -> Any:
+    async def decode(
+        self, modality: str, source: Any, limits: Any, *, fetched_for: str | None = None, client: str | None = None
+    ) -> Any:
         """The medium of a source; cancelling the call ends the process that works on it.
 
         Args:
@@ -60,13 +65,15 @@ class DecoderPool:
             source: a path, a data URL, the file's bytes, or an address on an allowed host.
             limits: on media of that modality.
             fetched_for: what messages call the source, if it is an address to fetch.
+            client: who wants it, and gets only a share of the places; None gets any.
         Raises:
             MediaError: if the file cannot be used or takes too long.
             OverloadedError: if too many files are waiting.
             MissingExtraError: if what decodes it is not installed.
         """
-        if self._waiting >= MAX_WAITING:
-            raise OverloadedError("decoding", f"{MAX_WAITING} files are waiting to be read; try again later")
+        waiting = self._waiting[client] if client else 0
+        if self._waiting.total() >= MAX_WAITING or waiting >= WAITING_PER_CLIENT:
+            raise OverloadedError("decoding", f"{self._waiting.total()} files are waiting to be read; try again later")
         is_bytes = isinstance(source, (bytes, bytearray))
         job = {
             "modality": modality,
@@ -76,15 +83,23 @@ class DecoderPool:
             "fetched_for": fetched_for,
         }
         payload = source if is_bytes else os.fspath(source).encode("utf-8", "surrogatepass")
-        self._waiting += 1
+        self._waiting[client] += 1
         try:
-            async with self._places_of[modality], self._places:
+            async with self._share_of(client, modality), self._places_of[modality], self._places:
                 answer, payloads = await self._ask(job, payload)
         finally:
-            self._waiting -= 1
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
+                self._shares.pop(client, None)
         if "error" in answer:
             raise _error_of(answer)
         return framed_medium(modality, answer["medium"], payloads)
+
+    def _share_of(self, client: str | None, modality: str) -> Any:
+        if client is None:
+            return nullcontext()
+        return self._shares.setdefault(client, {}).setdefault(modality, asyncio.Semaphore(PER_CLIENT))
 
     async def _ask(self, job: dict[str, Any], payload: Buffer) -> tuple[dict[str, Any], list[bytearray]]:
         """Let a process work on a job; it is ended if it takes too long or nobody waits any more."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+from typing import TYPE_CHECKING
 
 from anygpt.errors import ConfigError, RequestError
 from anygpt.media.sources import one_line
+
+if TYPE_CHECKING:
+    from fastapi import Request
 
 KEY_VARIABLE = "ANYGPT_API_KEY"
 
@@ -48,6 +52,15 @@ def is_loopback(host: str) -> bool:
         return bool(host) and all(ipaddress.ip_address(address).is_loopback for address in addresses)
     except (OSError, ValueError):  # no such name: the address cannot be listened on, which is told elsewhere
         return False
+
+
+def client_of(http: Request) -> str | None:
+    """The address of a client that gets a share of what there is; None on this machine, where a proxy may be many."""
+    host = http.client.host if http.client else ""
+    try:
+        return None if ipaddress.ip_address(host).is_loopback else host
+    except ValueError:  # a socket of another kind
+        return None
 
 
 def check_exposure(host: str, key: str | None, allow_no_key: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,7 @@ from pipelines.serving.schema import AssistantMessage, Sent
 from pipelines.serving.unavailable import without_idle
 
 Body = TypeVar("Body", bound=Sent)
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)  # a string, in one pass
 
 
 def parse_body(schema: type[Body], data: bytes, max_values: int) -> Body:
@@ -26,7 +28,7 @@ def parse_body(schema: type[Body], data: bytes, max_values: int) -> Body:
         ServiceError: 400 if it is no JSON object or asks for what the service does not have, 422 if a field is
             missing or of a wrong type.
     """
-    if data.count(b",") + data.count(b"[") + data.count(b"{") > max_values:
+    if _count(data) > max_values and _count(_TEXT.sub(b"", data)) > max_values:
         raise ServiceError(400, f"body: more than {max_values} values given; shorten the conversation")
     try:
         values = json.loads(data, parse_constant=_refuse_constant)
@@ -44,6 +46,11 @@ def parse_body(schema: type[Body], data: bytes, max_values: int) -> Body:
         raise _refusal(error) from error
     except RecursionError as error:
         raise ServiceError(400, "body: nested too deeply") from error
+
+
+def _count(data: bytes) -> int:
+    """At least as many as there are values in a JSON text."""
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _message(message: Any, at: int) -> Any:

@@ -11,9 +11,11 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from anygpt.config import ServiceLimits
+from pipelines.serving.access import client_of
 from pipelines.serving.errors import ServiceError, stopping
 
 RECEIVING_PER_PLACE = 4  # bodies that may be on their way for each request that may be answered
+CLIENT_SHARE = 0.5  # of them for one address, so that it cannot take all
 
 
 class BodiesInFlight:
@@ -44,13 +46,16 @@ class BodiesInFlight:
             ServiceError: 413 if it is too long, 408 if it takes too long, 429 if there are too many of them, 503 if the
                 service stops meanwhile.
         """
-        if len(self._bodies) >= RECEIVING_PER_PLACE * self.limits.max_requests:
+        most, client = RECEIVING_PER_PLACE * self.limits.max_requests, client_of(http)
+        own = sum(body.client == client and not body.is_here for body in self._bodies) if client else 0
+        if len(self._bodies) >= most or own >= most * CLIENT_SHARE:
             raise ServiceError(429, "too many requests are being received; try again later", code="overloaded")
-        body = Body(self, _declared_bytes(http, self.limits.max_body_bytes))
+        body = Body(self, _declared_bytes(http, self.limits.max_body_bytes), client)
         self._bodies.add(body)
         try:
             body.reading = asyncio.ensure_future(body.read(http))
             await self._in_time(body.reading)
+            body.is_here = True
             yield body
         finally:
             body.let_go()
@@ -73,8 +78,10 @@ class BodiesInFlight:
 class Body:
     """One body, in memory of its own: taken as bytes arrive, given back to the system when it is let go."""
 
-    def __init__(self, among: BodiesInFlight, capacity: int) -> None:
+    def __init__(self, among: BodiesInFlight, capacity: int, client: str | None) -> None:
         self.among = among
+        self.client = client
+        self.is_here = False
         self.reading: asyncio.Future[None] | None = None
         self._memory: mmap.mmap | None = mmap.mmap(-1, max(capacity, 1))
         self._length = 0

@@ -66,8 +66,11 @@ def stopping() -> ServiceError:
 def as_service_error(error: AnyGPTError) -> ServiceError:
     """What the pipeline raised, as a client should hear it; failures name their stage."""
     if isinstance(error, UserError):
-        subject, separator, _ = str(error).partition(":")
-        return ServiceError(400, str(error), param=subject if separator and subject.isidentifier() else None)
+        message = str(error)
+        if message.startswith(("width_px", "height_px")):
+            message = f"size: {message}"
+        subject, separator, _ = message.partition(":")
+        return ServiceError(400, message, param=subject if separator and subject.isidentifier() else None)
     if isinstance(error, OverloadedError):
         return ServiceError(429, str(error), param=error.stage, code="overloaded")
     if isinstance(error, TimedOutError):

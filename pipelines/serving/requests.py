@@ -35,7 +35,9 @@ from pipelines.wire import MODALITY_OF_TYPE
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
 
-async def chat_request(body: ChatBody, config: StackConfig, decoders: DecoderPool) -> Request:
+async def chat_request(
+    body: ChatBody, config: StackConfig, decoders: DecoderPool, client: str | None = None
+) -> Request:
     """The request that a chat body asks for; cancelling it ends the decoding of its media.
 
     Raises:
@@ -43,6 +45,8 @@ async def chat_request(body: ChatBody, config: StackConfig, decoders: DecoderPoo
         RequestError, MediaError: if the conversation, an option or a picture cannot be used.
     """
     check_model(body.model, config)
+    if not body.messages:
+        raise RequestError("messages: none given, expected at least one, the user's")
     width_px, height_px = _size(body.size)
     options = request_options(  # first: what they refuse costs no decoding
         seed=body.seed,
@@ -59,7 +63,7 @@ async def chat_request(body: ChatBody, config: StackConfig, decoders: DecoderPoo
         frames=body.frames,
         duration_s=body.duration_s,
     )
-    media = _Media(config, decoders)
+    media = _Media(config, decoders, client)
     try:
         conversation = await asyncio.wait_for(media.conversation(body.messages), config.limits.decode_timeout_s)
     except asyncio.TimeoutError as error:
@@ -85,6 +89,8 @@ def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
     """
     if body.model is not None:
         check_model(body.model, config)
+    if not body.prompt.strip():
+        raise RequestError("prompt: an empty text given, expected what to draw")
     count = body.n or 1
     first_seed = drawn_seed() if body.seed is None else body.seed
     if count > config.service.max_images:
@@ -142,8 +148,9 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
 class _Media:
     """A request's messages with their media decoded, as long as all of them together stay within the limit."""
 
-    def __init__(self, config: StackConfig, decoders: DecoderPool) -> None:
+    def __init__(self, config: StackConfig, decoders: DecoderPool, client: str | None) -> None:
         self.config = config
+        self.client = client
         self.decoders = decoders
         self.bytes = 0
 
@@ -194,7 +201,7 @@ class _Media:
         kind, limits = KINDS[modality], getattr(self.config.limits, modality)
         source, is_address = self._source(part, kind.mime)
         fetched_for = part.type if is_address else None
-        medium = await self.decoders.decode(modality, source, limits, fetched_for=fetched_for)
+        medium = await self.decoders.decode(modality, source, limits, fetched_for=fetched_for, client=self.client)
         self.bytes += kind.num_bytes(medium)
         most = self.config.service.max_media_bytes
         if self.bytes > most:

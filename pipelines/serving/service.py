@@ -24,7 +24,7 @@ from anygpt.messages import Message
 from pipelines.any_to_any import AnyToAny
 from pipelines.any_to_any import Request as PipelineRequest
 from pipelines.media_decoding.pool import DecoderPool
-from pipelines.serving.access import checked_key, is_key
+from pipelines.serving.access import checked_key, client_of, is_key
 from pipelines.serving.bodies import parse_body, unknown_fields
 from pipelines.serving.bodies_in_flight import BodiesInFlight
 from pipelines.serving.errors import ServiceError, as_service_error, stopping
@@ -121,7 +121,7 @@ class Service:
         http: Request,
         route: str,
         schema: type[Sending],
-        prepare: Callable[[Sending], Coroutine[Any, Any, list[PipelineRequest]]],
+        prepare: Callable[[Sending, str | None], Coroutine[Any, Any, list[PipelineRequest]]],
         answer: Callable[[Request, Sending, list[PipelineRequest]], Coroutine[Any, Any, Response]],
     ) -> Response:
         """Take the body, then answer within a place; a stream keeps its place until it ends."""
@@ -134,7 +134,7 @@ class Service:
                 body = await asyncio.to_thread(parse_body, schema, received.data(), limit)
                 ignored = self._ignored(body)
                 self.places.check()
-                requests = await self._unless_gone(http, prepare(body))
+                requests = await self._unless_gone(http, prepare(body, client_of(http)))
             place = self.places.take(requests, route, entered)
         except ServiceError as error:
             self.metrics.requests.labels(route, error.status).inc()
@@ -165,10 +165,10 @@ class Service:
         names = ", ".join(name.encode("ascii", "backslashreplace").decode() for name in unknown)
         return "".join(char for char in names if char.isprintable())[:MAX_IGNORED_CHARS]
 
-    async def _chat_requests(self, body: ChatBody) -> list[PipelineRequest]:
-        return [await chat_request(body, self.config, self.decoders)]
+    async def _chat_requests(self, body: ChatBody, client: str | None) -> list[PipelineRequest]:
+        return [await chat_request(body, self.config, self.decoders, client)]
 
-    async def _image_requests(self, body: ImagesBody) -> list[PipelineRequest]:
+    async def _image_requests(self, body: ImagesBody, client: str | None) -> list[PipelineRequest]:
         return image_requests(body, self.config)
 
     async def _chat(self, http: Request, body: ChatBody, requests: list[PipelineRequest]) -> Response:

@@ -150,3 +150,14 @@ def test_sections_in_overrides_change_single_keys(file):
     assert read_values(file, ["limits={timeout_s: 2}"])["limits"] == {"max_media": 3, "timeout_s": 2}
     assert read_values(file, ["limits=null", "limits.timeout_s=2"])["limits"] == {"timeout_s": 2}
     assert read_values(file, over={"limits": {"max_media": 9}, "name": "z"})["limits"] == {"max_media": 9}
+
+
+@pytest.mark.parametrize("value", ["2024", "true", "1.5", "[tiny]"])
+def test_extends_that_is_no_text_is_refused(tmp_path, monkeypatch, value):
+    """A folder called 2024 beside the user must not be read in place of a name."""
+    monkeypatch.chdir(tmp_path)
+    Path("2024").mkdir()
+    Path("2024/config.yaml").write_text("extends: tiny", encoding="utf-8")
+    Path("own.yaml").write_text(f"extends: {value}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"extends: .* given, expected a name or file; quote it"):
+        read_values("own.yaml")

@@ -566,6 +566,8 @@ def test_chat_takes_words_after_a_file_and_names_with_spaces(run, loaded, folder
     for line in (
         "/image star.png What is this?",
         "/image 'my star.png' What is this?",
+        "/image my star.png What is this?",
+        "/image my\\ star.png What is this?",
         "/image my star.png\nWhat is this?",
     ):
         ended = run("chat", "--modalities", "text", stdin=line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -20,9 +21,11 @@ from anygpt.world.rendering import RENDERERS, render
 from anygpt.world.scenes import Scene
 from pipelines import cli
 from pipelines.assistant import make_request
+from pipelines.media_decoding.pool import DecoderPool
 from pipelines.serving.app import create_app
+from pipelines.serving.bodies import parse_body
 from pipelines.serving.requests import chat_request, media_bytes
-from pipelines.serving.schema import ChatBody, parse_body
+from pipelines.serving.schema import ChatBody
 from pipelines.training.samples import JsonLinesSource
 from pipelines.training.trainer import load_training_config, train
 from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
@@ -217,9 +220,8 @@ def test_http_keeps_the_place_of_a_lost_medium(everything):
     lost = {"type": "audio", "index": 1, "text_offset": 6, "stage": "generators.audio", "message": "no sound"}
     earlier = {"role": "assistant", "content": "Here: as you wished", "errors": [lost, {**lost, "type": "smell"}]}
     messages = [{"role": "user", "content": "Play"}, earlier, {"role": "user", "content": "Again"}]
-    request = chat_request(
-        parse_body(ChatBody, json.dumps({**chat("", ["text"]), "messages": messages}).encode(), 1000), everything.config
-    )
+    body = parse_body(ChatBody, json.dumps({**chat("", ["text"]), "messages": messages}).encode(), 1000)
+    request = asyncio.run(chat_request(body, everything.config, DecoderPool(20.0)))
     assert media_bytes(request) == 0
     assert request.conversation[1].parts == ("Here: ", MediumRef("audio"), "as you wished")
 

@@ -150,3 +150,13 @@ def test_load_image_holds_jpegs_to_the_given_number_of_scans() -> None:
     with pytest.raises(MediaError, match=r"10 scans or more given, expected at most 9; .* or raise max_scans"):
         load_image(many_scans(10, 64, 64), ImageLimits(max_scans=9))
     assert load_image(jpeg(progressive=True)).size == smooth().size
+
+
+@pytest.mark.parametrize("marker", [0xC9, 0xCA, 0xCD])
+def test_arithmetic_coding_is_refused(marker):
+    """A few kilobytes of it took a minute to decode."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG")
+    data = buffer.getvalue().replace(b"\xff\xc0", bytes([0xFF, marker]), 1)
+    with pytest.raises(MediaError, match="an arithmetic-coded JPEG given, expected a Huffman-coded one; save it again"):
+        load_image(data)

@@ -200,6 +200,12 @@ def test_a_foreign_page_can_do_nothing(client, config, path):
         assert f"Origin: '{origin}' given" in one_line(refused)
 
 
+def test_an_endless_address_is_answered_in_one_short_line(client):
+    answer = client.get(f"/assets/{'a' * 5_000}")
+    assert answer.status_code == 404
+    assert len(answer.text) < 200
+
+
 def test_there_are_no_websockets(address):
     host, _, port = address.removeprefix("http://").rstrip("/").partition(":")
     upgrade = (

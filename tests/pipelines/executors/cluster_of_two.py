@@ -1,4 +1,7 @@
-"""Two nodes in one machine, with GPUs that are only counted: prints where each stage of a stack's file went."""
+"""Two nodes in one machine, with GPUs that are only counted: prints where each stage of a stack's file went.
+
+At the end the cluster is killed while the assistant is still there: prints what a request is told, and the executor.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import asyncio
 import json
 import logging
 import sys
+import time
 
 import ray
 from ray.cluster_utils import Cluster
 
 from anygpt import AnyGPT, load_stack_config
 from anygpt.config import StagePlacement
+from anygpt.errors import StageError
 from anygpt.world.rendering import render
 from anygpt.world.scenes import Scene
 
@@ -24,6 +29,17 @@ PLACEMENT = {
     ),
     **dict.fromkeys(("generators.audio", "generators.video"), StagePlacement(num_cpus=0.25, process="voices")),
 }
+
+
+def what_is_lost(model: AnyGPT) -> list[str]:
+    deadline = time.monotonic() + 20
+    while model.executor.failure is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    try:
+        model.chat("Hello")
+    except StageError as error:
+        return [str(error), str(model.executor.failure)]
+    return ["it was answered"]
 
 
 def main() -> None:
@@ -39,8 +55,10 @@ def main() -> None:
             places = asyncio.run(model.executor.places())  # type: ignore[attr-defined]
             cloud = render(Scene("star", "red").in_modality("points"), "points")
             reply = model.chat([cloud, "Hello"], modalities=["audio"])
+            cluster.remove_node(small, allow_graceful=False)  # the head: its raylet and the GCS
+            lost = what_is_lost(model)
         found = {s: {**p, "node": names[p["node"]]} for s, p in places.items()}
-        print(json.dumps({**found, "samples": len(reply.parts[0].waveform)}))
+        print(json.dumps({**found, "samples": len(reply.parts[0].waveform), "lost": lost}))
     finally:
         ray.shutdown()
         cluster.shutdown()

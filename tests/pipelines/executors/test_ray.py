@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -160,7 +161,7 @@ def test_executor_of_another_name_is_refused():
 
 
 def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed(everything_file):
-    """Some with a process of their own, some that share one."""
+    """Some with a process of their own, some that share one; and the cluster's end is noticed."""
     script = Path(__file__).with_name("cluster_of_two.py")
     command = [sys.executable, str(script), str(everything_file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -180,8 +181,13 @@ def test_cluster_of_two_nodes_gets_the_stages_where_they_are_placed(everything_f
     for stages, resources in shared.items():
         assert [found[stage]["resources"] for stage in stages] == [resources] * len(stages)
         assert len({found[stage]["pid"] for stage in stages}) == 1
-    assert len({found[stage]["pid"] for stage in found if stage != "samples"}) == len(alone) + len(shared)
+    assert len({found[stage]["pid"] for stage in (*alone, *(s for stages in shared for s in stages))}) == len(
+        alone
+    ) + len(shared)
     assert found["samples"] > 0
+    request, executor = found["lost"]
+    assert request == "stage 'backbone': the Ray cluster is gone"
+    assert re.fullmatch(r"stage 'pipeline': the Ray cluster at '[\d.:]+' is gone: its .* has ended; .*", executor)
 
 
 def test_nothing_is_left_after_a_run(tmp_path, stack_file):

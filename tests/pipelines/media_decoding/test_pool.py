@@ -59,10 +59,17 @@ def run(work: Callable[[DecoderPool], Any], timeout_s: float = 20.0) -> Any:
     return asyncio.run(inside())
 
 
-def decoders() -> list[psutil.Process]:
-    """Decoding processes of this test."""
-    children = psutil.Process().children()
-    return [child for child in children if pool_module.WORKER in " ".join(child.cmdline())]
+@pytest.fixture
+def decoders() -> Callable[[], list[psutil.Process]]:
+    """Gives the decoding processes that a test has started."""
+
+    def running() -> list[psutil.Process]:
+        children = psutil.Process().children()
+        return [child for child in children if pool_module.WORKER in " ".join(child.cmdline()) and child not in before]
+
+    before: list[psutil.Process] = []
+    before = running()
+    return running
 
 
 def same(one: Any, other: Any) -> bool:
@@ -108,13 +115,13 @@ def test_limits_hold_in_the_other_process():
         run(lambda pool: pool.decode("image", KINDS["image"].encode(MEDIA["image"]), ImageLimits(max_pixels=100)))
 
 
-def test_slow_file_ends_at_the_deadline_and_its_process_with_it():
+def test_slow_file_ends_at_the_deadline_and_its_process_with_it(decoders):
     with pytest.raises(MediaError, match=r"longer than limits\.decode_timeout_s=1 seconds; shorten or shrink it"):
         run(lambda pool: pool.decode("video", slow_gif(), WIDE_LIMITS), timeout_s=1.0)
     assert not decoders()
 
 
-def test_cancelled_call_ends_its_process_and_the_pool_goes_on():
+def test_cancelled_call_ends_its_process_and_the_pool_goes_on(decoders):
     async def work(pool: DecoderPool) -> tuple[int, Any]:
         slow = asyncio.create_task(pool.decode("video", slow_gif(), WIDE_LIMITS))
         await asyncio.sleep(0.5)
@@ -160,7 +167,22 @@ def test_too_many_waiting_files_are_refused(monkeypatch):
     run(work)
 
 
-def test_killed_process_costs_its_own_file_alone():
+def test_slow_files_of_one_client_leave_room_for_others():
+    async def work(pool: DecoderPool) -> Any:
+        slow = [asyncio.create_task(pool.decode("video", slow_gif(), WIDE_LIMITS, client="a")) for _ in range(12)]
+        await asyncio.sleep(0.5)
+        assert len(pool.working) == pool_module.PER_CLIENT
+        small = pool.decode("video", slow_gif(2, 8, 8), WIDE_LIMITS, client="b")
+        video = await asyncio.wait_for(small, 15)
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        return video
+
+    assert run(work).frames.shape == (2, 8, 8, 3)
+
+
+def test_killed_process_costs_its_own_file_alone(decoders):
     async def work(pool: DecoderPool) -> Any:
         slow = asyncio.create_task(pool.decode("video", slow_gif(), WIDE_LIMITS))
         await asyncio.sleep(0.5)
@@ -272,6 +294,8 @@ def test_dripping_host_meets_the_deadline():
         ("https://a.org./x.png", True),
         ("https://b.org:8443/x.png", True),
         ("https://b.org/x.png", False),
+        ("https://a.org:0/x.png", False),
+        ("https://a.org../x.png", False),
         ("https://a.org:8443/x.png", False),
         ("https://a.org:22/x.png", False),
         ("http://a.org/x.png", False),
@@ -290,7 +314,7 @@ def test_hosts_and_ports_are_allowed_by_name(url, allowed):
     assert is_allowed(url, ["a.org", "b.org:8443"]) == allowed
 
 
-def test_decoding_processes_are_of_low_priority():
+def test_decoding_processes_are_of_low_priority(decoders):
     async def work(pool: DecoderPool) -> list[int]:
         await pool.decode("image", KINDS["image"].encode(MEDIA["image"]), ImageLimits())
         return [process.nice() for process in decoders()]

@@ -281,8 +281,12 @@ def test_bodies_of_open_webui_are_taken(open_service, body):
 )
 def test_line_breaks_tabs_quotes_and_emoji_are_text(local_service, text):
     with local_service.http as http:
-        answer = http.post(CHAT, json=chat({"role": "user", "content": text}))
-    assert answer.status_code == 200, answer.text
+        answer = http.post(CHAT, json=chat({"role": "user", "content": text}, seed=0, max_tokens=None))
+    message = answer.json()["choices"][0]["message"]
+    assert "blue star" in message["content"]
+    (made,) = message["images"]
+    picture = Image.open(io.BytesIO(base64.b64decode(made["image_url"]["url"].partition(",")[2])))
+    assert read_image(picture).matches(Scene("star", "blue", "large", "center"))
 
 
 @pytest.mark.parametrize(("path", "status"), [("/", 200), ("/docs", 200), ("/health", 200), ("/ready", 200)])

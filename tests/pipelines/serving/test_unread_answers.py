@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def serving(
     config = uvicorn.Config(
         app, port=0, http=protocol, lifespan="off", log_level="critical", timeout_graceful_shutdown=30
     )
-    running = Server(config, lambda: None)
+    running = Server(config, SimpleNamespace(failure=None), lambda: None)
     thread = threading.Thread(target=running.run)
     thread.start()
     while not running.started:
