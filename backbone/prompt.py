@@ -21,6 +21,7 @@ from backbone.signal_tokens import SignalGroup
 
 MEDIUM_IN, MEDIUM_OUT = "\ue000", "\ue001"
 ZERO_WIDTH_SPACE = "\u200b"
+_WRAP = re.compile(rf"([^{{}}{MEDIUM_IN}{MEDIUM_OUT}]|\{{media\}}|\{{modality\}})*")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class PromptBuilder:
             raise ConfigError(
                 "backbone: the tokenizer has no chat template; set backbone.chat_template to a Jinja template"
             )
-        if _slots(media_wrap) != 1:
+        if media_wrap.count("{media}") != 1 or not _WRAP.fullmatch(media_wrap):
             raise ConfigError(f"backbone.media_wrap: {media_wrap!r} given, expected a text with {{media}} in it, once")
         self.tokenizer = tokenizer
         self.groups = {group.modality: group for group in groups}
@@ -114,7 +115,7 @@ class PromptBuilder:
                     raise RequestError(f"conversation: a reply holds {modality}, for which there are no signal tokens")
                 pieces.append(MEDIUM_OUT)
             else:
-                pieces.append(self.media_wrap.format(modality=modality, media=MEDIUM_IN))
+                pieces.append(self.media_wrap.replace("{modality}", modality).replace("{media}", MEDIUM_IN))
         return "".join(pieces) if message.role == "assistant" else " ".join(piece for piece in pieces if piece)
 
     def neutralised(self, text: str) -> str:
@@ -164,13 +165,6 @@ class PromptBuilder:
                 ids = self.tokenizer(piece, add_special_tokens=False, verbose=False).input_ids
                 segments.append(TextSegment(tuple(ids), is_reply))
         return Prompt(tuple(segments), {modality: tuple(parts) for modality, parts in media.items()})
-
-
-def _slots(media_wrap: str) -> int:
-    try:
-        return media_wrap.format(modality="", media=MEDIUM_IN).count(MEDIUM_IN)
-    except (LookupError, ValueError, AttributeError):  # other fields than {modality} and {media}, or half a brace
-        return 0
 
 
 def _parts(conversation: Sequence[Message], *, assistant: bool) -> Iterator[Any]:

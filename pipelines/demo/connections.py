@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from anygpt.errors import RequestError
 from anygpt.media.sources import one_line
-from pipelines.demo.hosts import means_this_machine
+from pipelines.serving.hosts import means_this_machine
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 EXCEPTIONS = ("NO_PROXY",)

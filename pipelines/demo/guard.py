@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from anygpt.config import ServiceLimits
+from anygpt.errors import RequestError
 from pipelines.demo.exchange import Exchange
-from pipelines.demo.hosts import ServedHosts
 from pipelines.demo.payloads import SESSION, Functions, checked_cancellation, checked_event
 from pipelines.demo.places import Places
 from pipelines.demo.public_paths import PublicPaths
@@ -21,6 +21,7 @@ from pipelines.demo.receiving import receive_files
 from pipelines.demo.refusals import RefusedError, quoted
 from pipelines.demo.unseen_paths import UnseenPaths
 from pipelines.demo.uploads import Uploads
+from pipelines.serving.hosts import ServedHosts
 
 API = "/gradio_api"
 FILE, HEARTBEAT = f"{API}/file=", f"{API}/heartbeat/"
@@ -74,7 +75,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         try:
-            self.hosts.check(scope["headers"])
+            self._check_who_asks(exchange)
             await self._answer(exchange)
         except RefusedError as refusal:
             await exchange.drain(DRAIN_S)
@@ -82,6 +83,12 @@ class Guard:
         except Exception as error:
             log.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
             await exchange.refuse(RefusedError(500, f"{type(error).__name__}: a bug of the page; see its log"))
+
+    def _check_who_asks(self, exchange: Exchange) -> None:
+        try:
+            self.hosts.check(exchange.scope["headers"])
+        except RequestError as error:
+            raise RefusedError(403, str(error)) from error
 
     async def _answer(self, exchange: Exchange) -> None:
         path, method = exchange.path, exchange.method

@@ -21,12 +21,12 @@ from anygpt.errors import RequestError, StageError
 from pipelines.demo.backends import Backend
 from pipelines.demo.components import build_page, gradio_app, import_gradio
 from pipelines.demo.guard import Guard
-from pipelines.demo.hosts import ServedHosts
 from pipelines.demo.inputs import functions_of
 from pipelines.demo.public_paths import PublicPaths
 from pipelines.demo.surroundings import for_gradio, ignored_variables, without_network
 from pipelines.demo.uploads import Uploads
 from pipelines.media_decoding.pool import DecoderPool
+from pipelines.serving.hosts import ServedHosts
 
 MAX_HEADER_BYTES = 64 * 1024
 CONNECTIONS = 8192  # silent ones are closed after half a minute

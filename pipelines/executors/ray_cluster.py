@@ -40,15 +40,16 @@ class Cluster:
         else:
             _join(address)
         self._gcs_address = ray.get_runtime_context().gcs_address
-        self._raylet = _find_raylet()
+        self._processes = _own_processes() if self.is_own else _raylet_of_this_node()
         self._gcs_port = Pulse("gcs-port", self._knock, every_s=0.5)
         self._gcs = Pulse("gcs", ray.nodes)
         self._store = Pulse("store", lambda: ray.put(STORED) and None)
 
     def lost(self) -> str | None:
         """What of it has died, if anything has; never waits."""
-        if self._raylet is not None and not _runs(self._raylet):
-            return "its raylet has ended"
+        for name, process in self._processes.items():
+            if not _runs(process):
+                return f"its {name} has ended"
         if self._gcs_port.refused_s > (REFUSING_S if self.is_own else JOINED_REFUSING_S):
             return "its GCS has ended"
         if self._gcs.silent_s > SILENT_S:
@@ -91,8 +92,14 @@ def _join(address: str) -> None:
         raise no_cluster(address, error) from error
 
 
-def _find_raylet() -> psutil.Process | None:
-    """The raylet of this node; None where its process cannot be seen."""
+def _own_processes() -> dict[str, psutil.Process]:
+    """What this process has started Ray with, by the name that messages use."""
+    names = {"raylet": "raylet", "gcs_server": "GCS"}
+    return {names[child.name()]: child for child in psutil.Process().children() if child.name() in names}
+
+
+def _raylet_of_this_node() -> dict[str, psutil.Process]:
+    """In a joined cluster; nothing where its process cannot be seen."""
     node = ray._private.worker._global_node
     assert node is not None, "this process is connected to Ray"
     for process in psutil.process_iter(["cmdline"]):
@@ -100,8 +107,8 @@ def _find_raylet() -> psutil.Process | None:
         if f"--raylet_socket_name={node.raylet_socket_name}" in arguments and "raylet" in os.path.basename(
             arguments[0]
         ):
-            return process
-    return None
+            return {"raylet": process}
+    return {}
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -30,7 +30,7 @@ from pipelines.executors.ray_folder import begin_to_end_session, stopped_members
 from pipelines.executors.ray_stages import RayStages
 
 ALIVE_EVERY_S = 0.5
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
 DELETE_S = 20.0  # for the stages in a cluster that is left
 CONTROLLER_START_S = 15.0  # before a controller that was started again is given up
 

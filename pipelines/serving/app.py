@@ -9,23 +9,29 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anygpt.config import StackConfig
+from anygpt.errors import RequestError
 from pipelines.any_to_any import AnyToAny
 from pipelines.serving.docs_page import docs_page
 from pipelines.serving.errors import ServiceError
+from pipelines.serving.hosts import ServedHosts
 from pipelines.serving.service import IGNORED, Service
 
 READ = ["GET", "HEAD"]
 
 
-def create_app(pipeline: AnyToAny, config: StackConfig, api_key: str | None = None) -> FastAPI:
+def create_app(
+    pipeline: AnyToAny, config: StackConfig, api_key: str | None = None, hosts: ServedHosts | None = None
+) -> FastAPI:
     """The service over a running pipeline.
 
     Args:
         pipeline: answers; its executor is the caller's to close.
         config: the stack's, for its name and limits.
         api_key: what clients must send as `Authorization: Bearer …`; None lets everyone in.
+        hosts: whom to serve; None serves every name and page.
     Raises:
         ConfigError: if the key cannot be one.
     """
@@ -57,6 +63,8 @@ def create_app(pipeline: AnyToAny, config: StackConfig, api_key: str | None = No
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(Exception, _unforeseen)
+    if hosts is not None:
+        app.add_middleware(OwnHosts, hosts=hosts)
     if config.service.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -66,6 +74,25 @@ def create_app(pipeline: AnyToAny, config: StackConfig, api_key: str | None = No
             expose_headers=[IGNORED, "Retry-After"],
         )
     return app
+
+
+class OwnHosts:
+    """Refuses what is asked under a foreign name or by a foreign page; an ASGI application around another."""
+
+    def __init__(self, app: ASGIApp, hosts: ServedHosts) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "http" and scope["method"] != "OPTIONS":  # which asks for nothing
+            try:
+                self.hosts.check(scope["headers"])
+            except RequestError as error:
+                refusal = ServiceError(403, f"{error}, or give the service a key")
+                await JSONResponse(refusal.body(), refusal.status)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 def _welcome(config: StackConfig) -> Response:

@@ -22,6 +22,7 @@ try:
 
     from pipelines.serving.access import is_loopback
     from pipelines.serving.app import create_app
+    from pipelines.serving.hosts import ServedHosts
     from pipelines.serving.termination import closing_on_sigterm
 except ImportError as error:
     raise MissingExtraError(f"the service needs {error.name}: pip install 'anygpt[serve]'") from error
@@ -163,7 +164,10 @@ class Server(uvicorn.Server):
 
 def make_server(model: AnyGPT, host: str, port: int, api_key: str | None = None) -> Server:
     """A server that is not running yet; `run()` serves, `should_exit = True` ends it from another thread."""
-    app = create_app(model.pipeline, model.config, api_key)
+    own = None
+    if api_key is None and is_loopback(host):  # a browser's pages must not use what this machine's user alone may
+        own = ServedHosts(host, tuple(model.config.service.allowed_origins))
+    app = create_app(model.pipeline, model.config, api_key, own)
     config = uvicorn.Config(
         app,
         host=host,

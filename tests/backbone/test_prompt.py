@@ -78,9 +78,12 @@ def test_prompt_needs_a_chat_template(backbone):
         PromptBuilder(backbone.tokenizer, (), "{media}")
 
 
-def test_prompt_needs_a_slot_in_media_wrap(backbone):
-    with pytest.raises(ConfigError, match=r"media_wrap: 'picture' given, expected a text with \{media\} in it"):
-        PromptBuilder(backbone.tokenizer, (), "picture")
+@pytest.mark.parametrize(
+    "media_wrap", ["picture", "{media}{media}", "{media:>9999999999}", "{media}{modality.__class__}", "{media} \ue000"]
+)
+def test_prompt_needs_a_slot_in_media_wrap(backbone, media_wrap):
+    with pytest.raises(ConfigError, match=r"media_wrap: '.*' given, expected a text with \{media\} in it, once"):
+        PromptBuilder(backbone.tokenizer, (), media_wrap)
 
 
 def test_prompt_passes_on_what_a_template_refuses(backbone):

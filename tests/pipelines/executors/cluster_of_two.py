@@ -55,6 +55,7 @@ def main() -> None:
             places = asyncio.run(model.executor.places())  # type: ignore[attr-defined]
             cloud = render(Scene("star", "red").in_modality("points"), "points")
             reply = model.chat([cloud, "Hello"], modalities=["audio"])
+            assert not reply.errors, reply.errors
             cluster.remove_node(small, allow_graceful=False)  # the head: its raylet and the GCS
             lost = what_is_lost(model)
         found = {s: {**p, "node": names[p["node"]]} for s, p in places.items()}

@@ -12,6 +12,7 @@ import pytest
 from anygpt.errors import ConfigError, RequestError
 from pipelines.serving.access import check_exposure, checked_key, is_key, is_loopback
 from pipelines.serving.app import create_app
+from tests.pipelines.serving.conftest import reconfigured, running
 
 
 @pytest.mark.parametrize("key", ["", " ", "\n", "\t  \r\n"])
@@ -114,3 +115,30 @@ def test_a_key_with_blanks_opens_with_the_key_alone(local_service):
     for header, status in (("Bearer a-key", 200), ("bearer  a-key", 200), ("Bearer", 401)):
         answer = httpx.get(f"{local_service.url}/v1/models", headers={"authorization": header})
         assert answer.status_code == status
+
+
+def test_without_a_key_foreign_names_and_pages_get_nothing(tiny):
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+    with running(reconfigured(tiny, allowed_origins=["https://chat.example.org"]), None) as service:
+
+        def ask(method: str = "POST", path: str = "/v1/chat/completions", **headers: str) -> httpx.Response:
+            return httpx.request(method, service.url + path, json=body, headers=headers, timeout=60)
+
+        for headers in ({}, {"host": "localhost"}, {"origin": service.url}, {"origin": "https://chat.example.org"}):
+            assert ask(**headers).status_code == 200
+        for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("GET", "/metrics")):
+            refused = ask(method, path, host="evil.example")
+            assert refused.status_code == 403
+            message = refused.json()["error"]["message"]
+            assert message.startswith("Host: 'evil.example' given, expected an address of this machine; use that, or")
+            assert message.endswith("or give the service a key")
+        for headers in ({"origin": "http://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+            assert ask(**headers).status_code == 403
+        asking = {"origin": "https://chat.example.org", "access-control-request-method": "POST"}
+        preflight = ask("OPTIONS", **asking)
+        assert preflight.headers.get("access-control-allow-origin") == "https://chat.example.org"
+
+
+def test_with_a_key_every_name_is_served(local_service):
+    with local_service.http as http:
+        assert http.get("/v1/models", headers={"host": "models.example"}).status_code == 200

@@ -1,4 +1,4 @@
-"""Under which names the page is served, and which other pages may use it.
+"""Under which names a page or service is served, and which pages may use it.
 
 A browser sends the name that the person typed as `Host`, and the page that asks as `Origin`. A hostile page can make
 its own name point at this machine ("DNS rebinding"); its requests then come from here, but under its name.
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from pipelines.demo.refusals import RefusedError, quoted
+from anygpt.errors import RequestError
+from anygpt.media.sources import one_line
 from pipelines.serving.access import is_loopback
 
 EVERY_PAGE = "*"
@@ -27,8 +28,8 @@ class ServedHosts:
     """Decides by a request's headers.
 
     Attributes:
-        listening_on: the address or name that the page listens on.
-        allowed_origins: `service.allowed_origins`: more names of the page, and pages that may use it.
+        listening_on: the address or name that is listened on.
+        allowed_origins: `service.allowed_origins`: more names, and pages that may ask.
     """
 
     listening_on: str
@@ -40,14 +41,14 @@ class ServedHosts:
         Args:
             headers: of the request, names in small letters.
         Raises:
-            RefusedError: 403, saying what to set.
+            RequestError: saying what to set.
         """
         given: dict[str, list[str]] = {}
         for name, value in headers:
             given.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
         hosts = given.get("host", [])
         if len(hosts) != 1:
-            raise RefusedError(403, f"Host: {len(hosts)} headers given, expected one; use an HTTP/1.1 client")
+            raise RequestError(f"Host: {len(hosts)} headers given, expected one; use an HTTP/1.1 client")
         self._check_host(hosts[0], "Host")
         for forwarded in given.get("x-forwarded-host", ()):
             for host in forwarded.split(","):
@@ -56,7 +57,7 @@ class ServedHosts:
             self._check_page({name: values[0] for name, values in given.items()}, hosts[0])
 
     def serves(self, name: str) -> bool:
-        """True if the page is served under this name or address."""
+        """True for a name or address that may be asked for."""
         name = name.lower().rstrip(".").strip("[]")
         if means_loopback(name) or name in self._names or EVERY_PAGE in self.allowed_origins:
             return True
@@ -74,10 +75,9 @@ class ServedHosts:
         parts = _HOST.fullmatch(host)
         if parts is None or not self.serves(parts[1]):
             name = "NAME" if parts is None else parts[1]
-            raise RefusedError(
-                403,
-                f"{header}: {quoted(host)} given, expected an address of this machine; open the page under that, or "
-                f"set {quoted(f'service.allowed_origins=[http://{name}]')}",
+            raise RequestError(
+                f"{header}: '{one_line(host)}' given, expected an address of this machine; use that, or set "
+                f"'service.allowed_origins=[http://{one_line(name)}]'"
             )
 
     def _check_page(self, headers: Mapping[str, str], host: str) -> None:
@@ -86,12 +86,13 @@ class ServedHosts:
         if origin is None:
             is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
             if is_foreign and headers.get("sec-fetch-mode") != "navigate":
-                raise RefusedError(403, "Sec-Fetch-Site: another page asks, expected this page itself; open this page")
+                raise RequestError(
+                    "Sec-Fetch-Site: another page asks; add its origin to service.allowed_origins if it may"
+                )
         elif not _is_origin_of(origin, host) and origin.lower() not in map(str.lower, self.allowed_origins):
-            raise RefusedError(
-                403,
-                f"Origin: {quoted(origin)} given, expected this page itself; open this page, or add that origin to "
-                "service.allowed_origins",
+            raise RequestError(
+                f"Origin: '{one_line(origin)}' given, expected a page of this address; add that origin to "
+                "service.allowed_origins if its pages may ask"
             )
 
 
