@@ -108,9 +108,9 @@ def _sound_of(container: InputContainer, rules: _Rules, loudness: _Loudness, cha
     if first is None:
         return None
     rate_hz, piece = first
+    check_rate(rate_hz, rules.name)
     blocks: Iterable[np.ndarray] = itertools.chain([piece], (piece for _, piece in pieces))
     if rules.sampling_rate_hz not in (None, rate_hz):
-        check_rate(rate_hz, rules.name)
         blocks = converted(blocks, rate_hz, rules.sampling_rate_hz)
         rate_hz = rules.sampling_rate_hz
     waveform = _joined(blocks, rate_hz, rules)

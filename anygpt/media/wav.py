@@ -18,7 +18,7 @@ from anygpt.errors import MediaError
 
 _Order: TypeAlias = Literal["big", "little"]
 
-_PCM, _FLOATS = 1, 3  # codes of formats
+_PCM, _FLOATS, _EXTENSIBLE = 1, 3, 0xFFFE  # codes of formats
 _BYTES_UNKNOWN = 0x7FFF0000  # what recorders into a pipe write is this or more
 _MAX_CHUNKS = 10_000  # no sound has so many
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
@@ -59,6 +59,7 @@ def tidy_wav(data: bytes, name: str) -> bytes:
         raise _cut_off(name, len(data), riff_bytes)
     if order == "big" and samples is not None:
         kept, samples = _little_endian(kept, samples)
+    kept[b"fmt "] = _with_bits_of_blocks(kept[b"fmt "])
     chunks = [(kind, content) for kind, content in kept.items() if content]
     head = b"".join(kind + struct.pack("<I", len(c)) + c + bytes(len(c) % 2) for kind, c in chunks)
     if samples is not None:
@@ -79,6 +80,22 @@ def _little_endian(
         whole = len(samples) // width * width
         samples = np.frombuffer(samples, np.uint8, whole).reshape(-1, width)[:, ::-1].tobytes()
     return {b"fmt ": struct.pack("<HHIIHH", *fields)}, samples
+
+
+def _with_bits_of_blocks(fmt: bytes) -> bytes:
+    """The format with as many bits as the samples take in the file, where it names fewer: 24 in 4 bytes, say.
+
+    Samples are at the upper end of what they take.
+    """
+    if len(fmt) < 16:
+        return fmt
+    code, channels, _, _, block_bytes, bits = struct.unpack_from("<HHIIHH", fmt)
+    if code == _EXTENSIBLE and len(fmt) >= 26:
+        (code,) = struct.unpack_from("<H", fmt, 24)
+    width = block_bytes // channels if channels else 0
+    if code != _PCM or block_bytes != width * channels or width <= (bits + 7) // 8:
+        return fmt
+    return fmt[:14] + struct.pack("<H", 8 * width) + fmt[16:]
 
 
 def _chunks(data: bytes, order: _Order) -> Iterator[tuple[bytes, int, int]]:

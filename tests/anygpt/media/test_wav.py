@@ -94,6 +94,23 @@ def test_load_audio_reads_a_wav_of_the_extensible_format() -> None:
     assert np.array_equal(audio.waveform, LEVELS_S / np.float32(32768))
 
 
+@pytest.mark.parametrize(("bits", "width"), [(3, 2), (12, 2), (20, 3), (24, 4), (16, 4)])
+def test_load_audio_reads_samples_of_fewer_bits_than_they_take(bits: int, width: int) -> None:
+    """24 bits in 4 bytes, say: what the samples take in the file decides, or they would be read as noise."""
+    content = struct.pack("<HHIIHH", 1, 1, RATE_HZ, width * RATE_HZ, width, bits)
+    levels = (LEVELS_S.astype("<i8") << 8 * (width - 2)).view(np.uint8).reshape(-1, 8)[:, :width].tobytes()
+    audio = load_audio(riff(chunk(b"fmt ", content), chunk(b"data", levels)))
+    assert np.array_equal(audio.waveform, LEVELS_S / np.float32(32768))
+
+
+@pytest.mark.parametrize("rate_hz", [999, 400_000])
+def test_load_audio_refuses_rates_of_no_sound(rate_hz: int) -> None:
+    content = struct.pack("<HHIIHH", 1, 1, rate_hz, 0, 2, 16)
+    with pytest.raises(MediaError, match="sampling rate") as caught:
+        load_audio(riff(chunk(b"fmt ", content), DATA))
+    assert "\n" not in str(caught.value)
+
+
 def test_load_audio_reads_compressed_samples_with_their_count() -> None:
     data = encoded_sound("wav", "adpcm_ima_wav", tone())
     audio = load_audio(data[:4] + struct.pack("<I", 5) + data[8:])

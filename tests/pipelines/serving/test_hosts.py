@@ -97,7 +97,7 @@ def test_the_page_itself_may_ask(host, origin):
 )
 def test_other_pages_may_not_ask(origin):
     with pytest.raises(
-        RequestError, match=r"Origin: '.*' given, expected this page itself; .*service\.allowed_origins"
+        RequestError, match=r"Origin: '.*' given, expected a page of this address; .*service\.allowed_origins"
     ):
         check(ServedHosts("127.0.0.1"), HERE, origin=origin)
 
