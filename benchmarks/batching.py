@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from anygpt.world.phrases import caption
-from anygpt.world.scenes import ALL_SCENES
+from pipelines.tiny.world.phrases import caption
+from pipelines.tiny.world.scenes import ALL_SCENES
 from benchmarks.figure import Figure
 from benchmarks.setup import DRAW_TOKENS, Setup
 from benchmarks.timing import medians_in_turns

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from anygpt.world.rendering import render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 from benchmarks.figure import Figure
 from benchmarks.overhead import covered_seconds, timed_models
 from benchmarks.setup import DRAW_TOKENS, Setup

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from anygpt.errors import StageError
-from anygpt.world.rendering import render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 from benchmarks.figure import Figure
 from benchmarks.setup import DRAW, Setup
 from pipelines.assistant import AnyGPT

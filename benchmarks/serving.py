@@ -17,8 +17,8 @@ from typing import Any
 
 from anygpt.config import load_stack_config
 from anygpt.media import to_data_url
-from anygpt.world.phrases import caption
-from anygpt.world.scenes import ALL_SCENES
+from pipelines.tiny.world.phrases import caption
+from pipelines.tiny.world.scenes import ALL_SCENES
 from benchmarks.figure import Figure
 from benchmarks.setup import Setup
 from benchmarks.timing import medians_in_turns

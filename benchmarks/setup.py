@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from anygpt.world.images import render_image
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.scenes import Scene
 from pipelines.assistant import AnyGPT
 
 DRAW = "Draw a large red circle at the top left, please."

@@ -28,8 +28,8 @@ import numpy as np
 import psutil
 
 from anygpt.media.kinds import KINDS
-from anygpt.world.rendering import render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 from benchmarks.machine import describe
 from pipelines.wire import WIRE_FORMS
 

@@ -313,7 +313,7 @@ def eval_matrix(
     overrides: Overrides = None,
 ) -> None:
     """The any-to-any matrix: every input modality to every output modality, read back by the oracle."""
-    from pipelines.evaluation.matrix import run_matrix, write_report
+    from pipelines.tiny.evaluation.matrix import run_matrix, write_report
 
     if out:
         check_folder(out)
@@ -401,7 +401,7 @@ def pretrain(
 ) -> None:
     """Make the embedded default again, from the world alone."""
     from anygpt.weights.quiet import quiet_libraries
-    from pipelines.pretraining.recipes import run_recipes
+    from pipelines.tiny.recipes.recipes import run_recipes
 
     check_folder(out)
     with quiet_libraries():
@@ -416,10 +416,10 @@ def world_draw(
 ) -> None:
     """Draw, play, film or scan a scene exactly, without any model."""
     from anygpt.media.kinds import kind_of_file, save_medium
-    from anygpt.world.oracle import read_text
-    from anygpt.world.phrases import canonical
-    from anygpt.world.rendering import render
-    from anygpt.world.scenes import Scene
+    from pipelines.tiny.world.oracle import read_text
+    from pipelines.tiny.world.phrases import canonical
+    from pipelines.tiny.world.rendering import render
+    from pipelines.tiny.world.scenes import Scene
 
     reading = read_text(canonical(words))
     if reading.shape is None or reading.colour is None:
@@ -438,8 +438,8 @@ def world_read(file: Annotated[Path, typer.Argument(help="A picture, sound, vide
     """Read a file's attributes back by signal processing."""
     from anygpt.config import Limits
     from anygpt.media.kinds import kind_of_file
-    from anygpt.world.oracle import READERS
-    from anygpt.world.scenes import attributes_of
+    from pipelines.tiny.world.oracle import READERS
+    from pipelines.tiny.world.scenes import attributes_of
     from pipelines.terminal import load_file
 
     modality = kind_of_file(file)

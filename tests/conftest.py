@@ -24,12 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def random_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders `clip`, `language_model` and `stable_diffusion` with untrained weights."""
-    from pipelines.pretraining.autoencoder import build_autoencoder
-    from pipelines.pretraining.clip import build_clip, build_tokenizer, image_processor
-    from pipelines.pretraining.language_model import build_language_model
-    from pipelines.pretraining.language_model import build_tokenizer as build_language_tokenizer
-    from pipelines.pretraining.prompting import text_tower
-    from pipelines.pretraining.stable_diffusion import assemble_pipeline, build_unet
+    from pipelines.tiny.recipes.autoencoder import build_autoencoder
+    from pipelines.tiny.recipes.clip import build_clip, build_tokenizer, image_processor
+    from pipelines.tiny.recipes.language_model import build_language_model
+    from pipelines.tiny.recipes.language_model import build_tokenizer as build_language_tokenizer
+    from pipelines.tiny.recipes.prompting import text_tower
+    from pipelines.tiny.recipes.stable_diffusion import assemble_pipeline, build_unet
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("parts")

@@ -17,7 +17,7 @@ def test_readme_shows_the_first_request_as_it_is():
 
 def test_first_request_runs_and_saves_a_green_star(tmp_path):
     from anygpt.media import load_image
-    from anygpt.world.oracle import read_image
+    from pipelines.tiny.world.oracle import read_image
 
     run = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "first_request.py")], cwd=tmp_path, capture_output=True, text=True

@@ -9,8 +9,8 @@ from typing import Any
 
 from anygpt.errors import MissingExtraError
 from anygpt.media.kinds import KINDS
-from anygpt.world.rendering import render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 from pipelines.demo.backends import Backend
 from pipelines.demo.media import write_file
 

@@ -14,13 +14,13 @@ from anygpt.errors import ConfigError, MediaError, RequestError
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message, Role
 from anygpt.requests import OUTPUT_MODALITIES
-from anygpt.world.dialogues import dialogue
-from anygpt.world.making import convert, make, make_both
-from anygpt.world.phrases import caption
-from anygpt.world.rendering import render
-from anygpt.world.replies import NOT_ALLOWED
-from anygpt.world.talk import Depiction, Part, Turn
-from anygpt.world.telling import ask, compare, describe, describe_two, say
+from pipelines.tiny.world.dialogues import dialogue
+from pipelines.tiny.world.making import convert, make, make_both
+from pipelines.tiny.world.phrases import caption
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.replies import NOT_ALLOWED
+from pipelines.tiny.world.talk import Depiction, Part, Turn
+from pipelines.tiny.world.telling import ask, compare, describe, describe_two, say
 from pipelines.training.inputs import data_fingerprint
 
 

@@ -40,9 +40,9 @@ def test_unknown_name_is_an_attribute_error():
 
 
 def test_a_module_that_is_imported_stays_reachable():
-    import anygpt.world.scenes
+    import pipelines.tiny.world.scenes
 
-    assert anygpt.world.scenes.Scene
+    assert pipelines.tiny.world.scenes.Scene
 
 
 def test_resolved_names_are_kept():

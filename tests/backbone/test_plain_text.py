@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from anygpt.world.dialogues import dialogue
+from pipelines.tiny.world.dialogues import dialogue
 from backbone.plain_text import as_plain_text
 
 

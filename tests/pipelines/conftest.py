@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from anygpt.config import StackConfig, save_config
-from anygpt.world.images import render_image
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.scenes import Scene
 from pipelines.assistant import AnyGPT
 from tests.pipelines.every_modality import every_modality_config
 

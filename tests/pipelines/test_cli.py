@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from anygpt.world.images import render_image
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.scenes import Scene
 from pipelines import cli, terminal
 from pipelines.assistant import AnyGPT
 from pipelines.terminal import COMMANDS as CHAT_COMMANDS

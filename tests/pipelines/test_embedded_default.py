@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from anygpt import AnyGPT
-from anygpt.world.images import render_image
-from anygpt.world.oracle import read_image, read_text
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.oracle import read_image, read_text
+from pipelines.tiny.world.scenes import Scene
 from pipelines.assistant import Reply
 from pipelines.cli import main
 

@@ -17,8 +17,8 @@ from anygpt.errors import RequestError
 from anygpt.events import Done, Failed
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, modality_of
-from anygpt.world.rendering import RENDERERS, render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import RENDERERS, render
+from pipelines.tiny.world.scenes import Scene
 from pipelines import cli
 from pipelines.assistant import make_request
 from pipelines.media_decoding.pool import DecoderPool

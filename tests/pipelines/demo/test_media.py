@@ -10,8 +10,8 @@ from anygpt.config import Limits
 from anygpt.errors import MediaError, MissingExtraError
 from anygpt.media import AudioLimits, ImageLimits, VideoLimits, encode_png, load_points
 from anygpt.media.kinds import KINDS
-from anygpt.world.rendering import RENDERERS, render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import RENDERERS, render
+from pipelines.tiny.world.scenes import Scene
 from pipelines.demo import media
 from pipelines.demo.media import Attachment, in_words, upload_limit_bytes, write_file
 from pipelines.media_decoding.pool import DecoderPool

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from anygpt.media.kinds import KINDS
-from anygpt.world.rendering import RENDERERS, render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import RENDERERS, render
+from pipelines.tiny.world.scenes import Scene
 from pipelines.assistant import AnyGPT
 from pipelines.demo.backends import LocalBackend
 from pipelines.demo.http_backend import HttpBackend

@@ -9,9 +9,9 @@ import pytest
 
 from anygpt import AnyGPT
 from anygpt.media.kinds import KINDS
-from anygpt.world.oracle import READERS
-from anygpt.world.rendering import render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.oracle import READERS
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 from pipelines.demo.backends import LocalBackend
 from pipelines.demo.page import serve_page
 

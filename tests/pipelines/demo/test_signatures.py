@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from anygpt.media.kinds import KINDS
-from anygpt.world.rendering import RENDERERS, render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import RENDERERS, render
+from pipelines.tiny.world.scenes import Scene
 from pipelines.demo.signatures import HEAD_BYTES, is_of_kind, what_it_is
 
 STAR = Scene("star", "red")

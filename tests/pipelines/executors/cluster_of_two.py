@@ -17,8 +17,8 @@ from ray.cluster_utils import Cluster
 from anygpt import AnyGPT, load_stack_config
 from anygpt.config import StagePlacement
 from anygpt.errors import StageError
-from anygpt.world.rendering import render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 
 PLACEMENT = {
     "encoders.image": StagePlacement(dtype="float64", num_gpus=0.75, resources={"small": 1}),

@@ -21,10 +21,10 @@ import pytest
 
 from anygpt import AnyGPT, load_image
 from anygpt.errors import AnyGPTError, ConfigError, StageError
-from anygpt.world.images import render_image
-from anygpt.world.oracle import READERS
-from anygpt.world.rendering import render
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.oracle import READERS
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 from pipelines.assistant import Reply
 
 STAR = Scene("star", "red", "large", "left")

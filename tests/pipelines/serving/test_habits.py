@@ -14,9 +14,9 @@ from PIL import Image
 from anygpt.config import ServiceLimits
 from anygpt.errors import ConfigError
 from anygpt.media import to_data_url
-from anygpt.world.images import render_image
-from anygpt.world.oracle import read_image, read_text
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.oracle import read_image, read_text
+from pipelines.tiny.world.scenes import Scene
 from pipelines.serving.app import create_app
 from tests.pipelines.serving.conftest import Running, reconfigured, running
 

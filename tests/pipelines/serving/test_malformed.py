@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from anygpt.media import to_data_url
-from anygpt.world.images import render_image
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.scenes import Scene
 
 PICTURE = to_data_url(render_image(Scene("star", "red"), 1))
 CHAT, IMAGES = "/v1/chat/completions", "/v1/images/generations"

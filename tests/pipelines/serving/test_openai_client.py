@@ -17,9 +17,9 @@ from PIL import Image
 from anygpt.media import load_image, save_image, to_data_url
 from anygpt.media.kinds import KINDS
 from anygpt.messages import modality_of
-from anygpt.world.images import render_image
-from anygpt.world.oracle import read_image, read_text
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.oracle import read_image, read_text
+from pipelines.tiny.world.scenes import Scene
 from pipelines.cli import main
 
 STAR = Scene("star", "red", "large", "left")

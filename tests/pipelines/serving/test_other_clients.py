@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 from anygpt.media import to_data_url
-from anygpt.world.images import render_image
-from anygpt.world.oracle import read_text
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.oracle import read_text
+from pipelines.tiny.world.scenes import Scene
 from tests.pipelines.serving.conftest import KEY, Running
 
 STAR = Scene("star", "red", "large", "left")

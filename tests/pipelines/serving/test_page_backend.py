@@ -11,8 +11,8 @@ import pytest
 from anygpt.errors import RequestError
 from anygpt.events import MediaProgress, MediaReady, MediaStarted, TextDelta
 from anygpt.messages import Message
-from anygpt.world.images import render_image
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.scenes import Scene
 from pipelines.demo.backends import Backend, LocalBackend
 from pipelines.demo.http_backend import HttpBackend
 from tests.pipelines.serving.conftest import KEY

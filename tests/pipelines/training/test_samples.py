@@ -15,12 +15,12 @@ from PIL import Image
 from anygpt.errors import ConfigError
 from anygpt.media.values import Audio, PointCloud, Video
 from anygpt.messages import MediumRef, Message, modality_of
-from anygpt.world.dialogues import dialogue
-from anygpt.world.images import render_image
-from anygpt.world.oracle import READERS, read_image, read_text
-from anygpt.world.replies import ANNOUNCED, NOT_ALLOWED
-from anygpt.world.scenes import CARRIED, UNSEEN_PAIRS, Scene
-from anygpt.world.talk import MAKEABLE, SHOWABLE
+from pipelines.tiny.world.dialogues import dialogue
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.oracle import READERS, read_image, read_text
+from pipelines.tiny.world.replies import ANNOUNCED, NOT_ALLOWED
+from pipelines.tiny.world.scenes import CARRIED, UNSEEN_PAIRS, Scene
+from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
 from pipelines.training.objectives import LossWeights
 from pipelines.training.samples import WORLD_CURRICULA, JsonLinesSource, Sample, WorldSource, world_sample
 from pipelines.training.trainer import TrainingConfig, sample_source

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from anygpt.config import StackConfig, save_config
 from anygpt.errors import CheckpointError, ConfigError, TrainingError
-from anygpt.world.images import render_image
-from anygpt.world.scenes import Scene
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.scenes import Scene
 from pipelines.assistant import AnyGPT
 from pipelines.stack import Stack, build_stack
 from pipelines.training import trainer
