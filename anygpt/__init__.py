@@ -17,9 +17,9 @@ _EXPORTS = {
     "AnyToAny": "pipelines.any_to_any",
     "Request": "pipelines.any_to_any",
     "Message": "anygpt.messages",
-    "RequestOptions": "anygpt.requests",
-    "SamplingOptions": "anygpt.requests",
-    "GenerationOptions": "anygpt.requests",
+    "RequestOptions": "anygpt.options",
+    "SamplingOptions": "anygpt.options",
+    "GenerationOptions": "anygpt.options",
     "Audio": "anygpt.media",
     "Video": "anygpt.media",
     "PointCloud": "anygpt.media",
@@ -32,8 +32,8 @@ _EXPORTS = {
     "load_video": "anygpt.media",
     "load_points": "anygpt.media",
     "save_medium": "anygpt.media.kinds",
-    "StackConfig": "anygpt.config",
-    "load_stack_config": "anygpt.config",
+    "StackConfig": "anygpt.config.schema",
+    "load_stack_config": "anygpt.config.loading",
     "Features": "anygpt.tensors",
     "TensorSpec": "anygpt.tensors",
     "TextDelta": "anygpt.events",
@@ -73,8 +73,8 @@ __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
     from anygpt.messages import Message as Message
-    from anygpt.requests import RequestOptions as RequestOptions
-    from anygpt.requests import SamplingOptions as SamplingOptions
+    from anygpt.options import RequestOptions as RequestOptions
+    from anygpt.options import SamplingOptions as SamplingOptions
     from pipelines.any_to_any import AnyToAny as AnyToAny
     from pipelines.any_to_any import Request as Request
     from pipelines.assistant import AnyGPT as AnyGPT

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from anygpt.errors import CheckpointError, ConfigError
-from anygpt.requests import SamplingOptions
-from anygpt.weights import locate
-from anygpt.weights.constants import is_constant
-from anygpt.weights.diagnosis import TOKENIZERS, diagnose
-from anygpt.weights.quiet import quiet_libraries
-from anygpt.weights.reading_errors import reading
-from anygpt.weights.trust import check_checkpoint, remote_code_allowed
+from anygpt.options import SamplingOptions
+from anygpt.checkpoints.locate import locate
+from anygpt.checkpoints.constants import is_constant
+from anygpt.checkpoints.diagnosis import TOKENIZERS, diagnose
+from anygpt.checkpoints.quiet import quiet_libraries
+from anygpt.checkpoints.reading_errors import reading
+from anygpt.checkpoints.trust import check_checkpoint, remote_code_allowed
 from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
 from backbone.contract import Backbone
 from backbone.decoding import decode_batch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from anygpt.requests import SamplingOptions
+from anygpt.options import SamplingOptions
 from backbone.layout import PromptMedia
 from backbone.prompt import Prompt, PromptBuilder
 from backbone.signal_tokens import SignalTokens

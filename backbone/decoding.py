@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from anygpt.errors import RequestError
-from anygpt.requests import SamplingOptions
+from anygpt.options import SamplingOptions
 from backbone.layout import PromptMedia, lay_out
 from backbone.prompt import Prompt
 from backbone.sampling import choose

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anygpt.requests import SamplingOptions
+from anygpt.options import SamplingOptions
 
 
 def choose(logits_V: Tensor, options: SamplingOptions, generator: torch.Generator) -> int:

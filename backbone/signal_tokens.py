@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anygpt.errors import ConfigError
-from anygpt.requests import OUTPUT_MODALITIES
+from anygpt.options import OUTPUT_MODALITIES
 
 MAX_GROUP_SIZE = 4096
 

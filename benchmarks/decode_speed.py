@@ -13,7 +13,7 @@ from unittest.mock import patch
 import torch
 
 from anygpt.messages import Message
-from anygpt.requests import SamplingOptions
+from anygpt.options import SamplingOptions
 from backbone.steps import RowDone
 from benchmarks.figure import Figure
 from benchmarks.setup import DRAW, Setup

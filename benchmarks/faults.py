@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from anygpt.config import load_stack_config
+from anygpt.config.loading import load_stack_config
 from anygpt.media import to_data_url
 from benchmarks.figure import Figure
 from benchmarks.machine import describe

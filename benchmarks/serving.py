@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from anygpt.config import load_stack_config
+from anygpt.config.loading import load_stack_config
 from anygpt.media import to_data_url
 from pipelines.tiny.world.phrases import caption
 from pipelines.tiny.world.scenes import ALL_SCENES

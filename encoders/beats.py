@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.tensors import Features
-from anygpt.weights import locate
+from anygpt.checkpoints.locate import locate
 from encoders.beats_model import MODEL_TYPE, BeatsModel, BeatsSettings
 from encoders.beats_preprocessor import BeatsPreprocessor
 from encoders.contract import Encoder

@@ -15,8 +15,8 @@ from transformers import AutoFeatureExtractor, ClapAudioModel, PreTrainedConfig,
 
 from anygpt.errors import CheckpointError, MediaError
 from anygpt.tensors import Features
-from anygpt.weights import locate
-from anygpt.weights.trust import remote_code_allowed
+from anygpt.checkpoints.locate import locate
+from anygpt.checkpoints.trust import remote_code_allowed
 from encoders.contract import Encoder
 from encoders.strict_loading import checkpoint_errors, load_strictly, read_model_config
 from encoders.waveforms import (

@@ -22,7 +22,7 @@ from transformers import (
 
 from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.tensors import Features
-from anygpt.weights import locate
+from anygpt.checkpoints.locate import locate
 from encoders.contract import Encoder
 from encoders.image_preprocessor import ImagePreprocessor
 from encoders.strict_loading import load_strictly, read_model_config

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor
 
 from anygpt.errors import CheckpointError, MediaError
-from anygpt.weights.trust import remote_code_allowed
+from anygpt.checkpoints.trust import remote_code_allowed
 from encoders.strict_loading import checkpoint_errors
 
 # Of different aspect, so that a processor whose output size depends on the input's is found out.

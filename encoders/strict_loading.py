@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from anygpt.errors import CheckpointError
-from anygpt.weights.constants import is_constant
-from anygpt.weights.diagnosis import diagnose
-from anygpt.weights.quiet import quiet_libraries
-from anygpt.weights.reading_errors import reading
-from anygpt.weights.trust import check_checkpoint, remote_code_allowed
+from anygpt.checkpoints.constants import is_constant
+from anygpt.checkpoints.diagnosis import diagnose
+from anygpt.checkpoints.quiet import quiet_libraries
+from anygpt.checkpoints.reading_errors import reading
+from anygpt.checkpoints.trust import check_checkpoint, remote_code_allowed
 
 if TYPE_CHECKING:  # its import takes seconds, and encoders of our own do without
     from transformers import PreTrainedConfig, PreTrainedModel

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.tensors import Features
-from anygpt.weights import locate
+from anygpt.checkpoints.locate import locate
 from encoders.contract import Encoder
 from encoders.point_preprocessor import PointPreprocessor
 from encoders.pointbert import MODEL_TYPE, PointBertSettings, Ulip2Model

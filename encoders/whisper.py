@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from anygpt.errors import ConfigError, MediaError
 from anygpt.tensors import Features
-from anygpt.weights import locate
+from anygpt.checkpoints.locate import locate
 from encoders.contract import Encoder
 from encoders.waveforms import (
     check_durations,

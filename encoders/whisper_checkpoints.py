@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperTower
 
 from anygpt.errors import CheckpointError, MissingExtraError
-from anygpt.weights.reading_errors import reading
+from anygpt.checkpoints.reading_errors import reading
 from encoders.state_dicts import build_strictly
 from encoders.strict_loading import load_strictly, read_model_config, read_torch_file
 

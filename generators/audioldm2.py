@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anygpt.errors import ConfigError, MediaError, StageError
 from anygpt.media.values import Audio
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from anygpt.tensors import Conditioning
 from generators.audioldm2_parts import VOCODER_NAMES, VocoderName, load_pipeline
 from generators.audioldm2_prompts import AudioLDM2Prompts

@@ -19,13 +19,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from anygpt.errors import CheckpointError
-from anygpt.weights import locate
-from anygpt.weights.constants import is_constant
-from anygpt.weights.diagnosis import PIPELINE, diagnose
-from anygpt.weights.quiet import quiet_libraries
-from anygpt.weights.reading_errors import reading
-from anygpt.weights.trust import check_checkpoint
-from anygpt.weights.weight_files import lfs_pointer, weights_advice
+from anygpt.checkpoints.locate import locate
+from anygpt.checkpoints.constants import is_constant
+from anygpt.checkpoints.diagnosis import PIPELINE, diagnose
+from anygpt.checkpoints.quiet import quiet_libraries
+from anygpt.checkpoints.reading_errors import reading
+from anygpt.checkpoints.trust import check_checkpoint
+from anygpt.checkpoints.files import lfs_pointer, weights_advice
 
 Loaded = TypeVar("Loaded")
 LIBRARIES = ("diffusers", "transformers")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anygpt.errors import RequestError
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from anygpt.tensors import Conditioning, ConditioningSpec
 
 if TYPE_CHECKING:

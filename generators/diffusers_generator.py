@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from anygpt.errors import ConfigError, RequestError
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from anygpt.tensors import Conditioning, ConditioningSpec
 from generators.batching import Batch, group_compatible, run_batches
 from generators.contract import Generator, OnStep, ShouldStop

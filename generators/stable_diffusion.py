@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from anygpt.errors import ConfigError, MediaError, StageError
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from anygpt.tensors import Conditioning
 from generators.batching import Batch, seeded_noise
 from generators.clip_prompts import ClipPrompts

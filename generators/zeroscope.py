@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anygpt.errors import ConfigError, MediaError, StageError
 from anygpt.media.values import Video
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from anygpt.tensors import Conditioning
 from generators.batching import Batch, seeded_noise
 from generators.clip_prompts import ClipPrompts

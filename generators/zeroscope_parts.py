@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, TextToVideoSDPipeline, UNet3DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from anygpt.weights.quiet import quiet_libraries
+from anygpt.checkpoints.quiet import quiet_libraries
 from generators.checkpoints import fetch_pipeline, load_config_part, load_module
 from generators.clip_prompts import CLIP_TOKENIZER_FILES, check_clip_parts
 from generators.noise_prediction import check_denoiser

@@ -13,12 +13,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from anygpt.config import Limits
+from anygpt.config.schema import Limits
 from anygpt.errors import AnyGPTError, CancelledError, RequestError, StageError, TimedOutError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message, check_conversation, modality_of
-from anygpt.requests import GenerationOptions, RequestOptions
+from anygpt.options import GenerationOptions, RequestOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import Executor
 from pipelines.executors.patience import PATIENCE, Patience

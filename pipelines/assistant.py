@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anygpt.config import StackConfig, load_stack_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import load_stack_config
 from anygpt.errors import RequestError, StageError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaReady, MediaStarted, TextDelta, Usage
 from anygpt.messages import MediumRef, Message, Part, modality_of
-from anygpt.requests import RequestOptions, SamplingOptions, drawn_seed
+from anygpt.options import RequestOptions, SamplingOptions, drawn_seed
 from pipelines.any_to_any import AnyToAny, Request
 from pipelines.executors import start_executor
 from pipelines.executors.contract import Executor

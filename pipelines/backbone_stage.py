@@ -11,10 +11,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from anygpt.config import StackConfig, resolve_component
+from anygpt.config.schema import StackConfig
+from anygpt.config.resolve import resolve_component
 from anygpt.errors import RequestError
 from anygpt.messages import Message
-from anygpt.requests import SamplingOptions
+from anygpt.options import SamplingOptions
 from anygpt.tensors import ConditioningSpec, Features
 from backbone.contract import Backbone
 from backbone.prompt import MediaSegment, Prompt, Segment, SignalSegment

@@ -20,10 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anygpt.config import StackConfig, save_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import save_config
 from anygpt.errors import CheckpointError
 from anygpt.media.sources import one_line
-from anygpt.weights import locate
+from anygpt.checkpoints.locate import locate
 from backbone.adapters import load_strictly, read_tensors, saved_tensors
 from pipelines.backbone_stage import BackboneStage
 

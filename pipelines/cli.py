@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn, Optional
 import typer
 
 from anygpt.errors import AnyGPTError, RequestError, StageError, UserError
-from anygpt.requests import MAX_SEED
+from anygpt.options import MAX_SEED
 from pipelines.environment_errors import environment_line
 from pipelines.error_line import error_line
 from pipelines.progress import Progress
@@ -123,7 +123,7 @@ def load_model(
     trust_remote_code: bool = False,
 ) -> Any:
     """A shipped or own config, or an adapter bundle."""
-    from anygpt.config import load_stack_config
+    from anygpt.config.loading import load_stack_config
 
     trust = {"allow_outside": allow_outside, "trust_remote_code": trust_remote_code}
     loaded = load_stack_config(config, overrides, deploy, **trust)  # before the slow imports: its errors come at once
@@ -164,7 +164,7 @@ def generate(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Answer one request; media are saved as reply-1.png and so on, after those that are there."""
-    from anygpt.config import load_stack_config
+    from anygpt.config.loading import load_stack_config
     from pipelines.assistant import make_request
     from pipelines.option_limits import check_option_limits
     from pipelines.terminal import as_json_object, first_number, load_file, print_reply
@@ -221,7 +221,7 @@ def chat(
     overrides: Overrides = None,
 ) -> None:
     """Talk over several turns. /image FILE [PROMPT] (audio, video, points) attaches it, /help lists all commands."""
-    from anygpt.config import load_stack_config
+    from anygpt.config.loading import load_stack_config
     from pipelines.assistant import request_options
     from pipelines.option_limits import check_option_limits
     from pipelines.terminal import converse
@@ -288,7 +288,7 @@ def demo(
 
     check_exposure(host, None, allow_no_key)  # the page itself asks for no key
     if server is not None:
-        from anygpt.config import load_stack_config
+        from anygpt.config.loading import load_stack_config
         from pipelines.demo.http_backend import HttpBackend
 
         page_limits = load_stack_config(config, overrides or [], deploy).service
@@ -338,7 +338,7 @@ def plan(
     overrides: Overrides = None,
 ) -> None:
     """What a stack needs, stage by stage; reads no weights and downloads nothing."""
-    from anygpt.config import load_stack_config
+    from anygpt.config.loading import load_stack_config
     from pipelines.planning.devices import parse_gpus, placing_rule
 
     gpus = None if gpu is None else parse_gpus(gpu)
@@ -364,7 +364,7 @@ def train(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Train adapters; stop with Ctrl-C and run again to go on."""
-    from anygpt.bundle_config import stands_alone
+    from anygpt.config.bundles import stands_alone
     from anygpt.errors import ConfigError
     from pipelines.training.objectives import OBJECTIVES
 
@@ -400,7 +400,7 @@ def pretrain(
     ),
 ) -> None:
     """Make the embedded default again, from the world alone."""
-    from anygpt.weights.quiet import quiet_libraries
+    from anygpt.checkpoints.quiet import quiet_libraries
     from pipelines.tiny.recipes.recipes import run_recipes
 
     check_folder(out)
@@ -436,7 +436,7 @@ def world_draw(
 @world_app.command("read")
 def world_read(file: Annotated[Path, typer.Argument(help="A picture, sound, video or point cloud.")]) -> None:
     """Read a file's attributes back by signal processing."""
-    from anygpt.config import Limits
+    from anygpt.config.schema import Limits
     from anygpt.media.kinds import kind_of_file
     from pipelines.tiny.world.oracle import READERS
     from pipelines.tiny.world.scenes import attributes_of

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from anygpt.config import StackConfig, resolve_component
-from anygpt.requests import RequestOptions
-from anygpt.weights.quiet import quiet_libraries
+from anygpt.config.schema import StackConfig
+from anygpt.config.resolve import resolve_component
+from anygpt.options import RequestOptions
+from anygpt.checkpoints.quiet import quiet_libraries
 from generators import GENERATORS
 from generators.limits import LIMITS, check_limits
 

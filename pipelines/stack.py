@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from anygpt.config import StackConfig, resolve_component
+from anygpt.config.schema import StackConfig
+from anygpt.config.resolve import resolve_component
 from anygpt.errors import ConfigError
 from anygpt.tensors import ConditioningSpec
-from anygpt.weights.quiet import quiet_libraries
-from anygpt.weights.trust import remote_code
+from anygpt.checkpoints.quiet import quiet_libraries
+from anygpt.checkpoints.trust import remote_code
 from backbone import BACKBONES
 from backbone.contract import Backbone
 from encoders import ENCODERS

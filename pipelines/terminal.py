@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from anygpt.config import Limits
+from anygpt.config.schema import Limits
 from anygpt.errors import AnyGPTError, RequestError
 from anygpt.events import MediaProgress, MediaReady, TextDelta
 from anygpt.media.kinds import KINDS

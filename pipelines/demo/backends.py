@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from anygpt.config import Limits, ServiceLimits
+from anygpt.config.schema import Limits, ServiceLimits
 from anygpt.events import Event, MediaReady
 from anygpt.messages import Message
 

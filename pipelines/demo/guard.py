@@ -11,7 +11,7 @@ import logging
 from typing import Any
 from urllib.parse import parse_qs
 
-from anygpt.config import ServiceLimits
+from anygpt.config.schema import ServiceLimits
 from anygpt.errors import RequestError
 from pipelines.demo.exchange import Exchange
 from pipelines.demo.payloads import SESSION, Functions, checked_cancellation, checked_event

@@ -13,7 +13,7 @@ from typing import Any
 
 from anygpt.errors import AnyGPTError, RequestError
 from anygpt.media.sources import one_line
-from anygpt.requests import MAX_SEED
+from anygpt.options import MAX_SEED
 from pipelines.demo.backends import Backend
 from pipelines.demo.conversation import Session
 from pipelines.demo.media import Attachment, read_attachment

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anygpt.config import Limits
+from anygpt.config.schema import Limits
 from anygpt.errors import MediaError
 from anygpt.media.kinds import KINDS, kind_of_file
 from pipelines.media_decoding.pool import DecoderPool

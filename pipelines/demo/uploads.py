@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from anygpt.config import Limits, ServiceLimits
+from anygpt.config.schema import Limits, ServiceLimits
 from anygpt.media.kinds import KINDS
 from pipelines.demo.media import endings, in_words
 from pipelines.demo.refusals import RefusedError, quoted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import ConfigError
 from pipelines.executors.contract import Executor
 

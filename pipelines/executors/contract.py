@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from anygpt.errors import StageError
 from anygpt.messages import Message
-from anygpt.requests import GenerationOptions, SamplingOptions
+from anygpt.options import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.stage_types import MediumRequest
 

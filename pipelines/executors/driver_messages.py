@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import AnyGPTError
 
 

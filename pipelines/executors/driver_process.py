@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import StageError
 from pipelines.executors.driver_messages import Alive, Call, Cancel, Event, Failed, Gone, Ready, Release, Start
 from pipelines.executors.messages import pack, read_packed, unpack, write_packed

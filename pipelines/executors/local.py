@@ -7,7 +7,7 @@ from typing import Any
 
 from anygpt.errors import StageError
 from anygpt.messages import Message
-from anygpt.requests import GenerationOptions, SamplingOptions
+from anygpt.options import GenerationOptions, SamplingOptions
 from anygpt.tensors import Conditioning, Features
 from backbone.steps import RowDone, TextPiece
 from pipelines.backbone_stage import ConversationFeatures

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import AnyGPTError, CancelledError, MissingExtraError, StageError
 from anygpt.messages import Message
-from anygpt.requests import GenerationOptions, SamplingOptions
+from anygpt.options import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.executors.cluster_address import address_of_this_process, check_reachable
 from pipelines.executors.contract import OnStep, ShouldStop

@@ -11,7 +11,7 @@ import psutil
 import ray
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from pipelines.executors.cluster_address import KNOCK_S, no_cluster
 from pipelines.executors.pulse import Pulse
 

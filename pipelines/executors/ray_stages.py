@@ -14,10 +14,10 @@ import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import AnyGPTError, OverloadedError, StageError
 from anygpt.messages import Message
-from anygpt.requests import GenerationOptions, SamplingOptions
+from anygpt.options import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.executors import replicas
 from pipelines.executors.replicas import Ref

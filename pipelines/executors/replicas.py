@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ray
 from ray.serve.handle import DeploymentHandle
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.messages import Message
-from anygpt.requests import GenerationOptions, SamplingOptions
+from anygpt.options import GenerationOptions, SamplingOptions
 from pipelines.executors.contract import ShouldStop
 from pipelines.stage_types import FeatureShape, MediumRequest
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from anygpt.config import StagePlacement
+from anygpt.config.schema import StagePlacement
 from anygpt.messages import Message
-from anygpt.requests import GenerationOptions, SamplingOptions
+from anygpt.options import GenerationOptions, SamplingOptions
 from anygpt.tensors import Conditioning, Features
 from backbone.steps import RowDone, TextPiece
 from encoders.contract import Encoder

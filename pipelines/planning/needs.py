@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from anygpt.config import StackConfig, StagePlacement
+from anygpt.config.schema import StackConfig, StagePlacement
 from backbone.folding import FOLDED
 from encoders.contract import Encoder
 from generators.contract import Generator

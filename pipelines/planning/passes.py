@@ -20,7 +20,7 @@ from torch import Tensor
 
 from anygpt.errors import ConfigError
 from anygpt.media.values import Audio, PointCloud, Video
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from anygpt.tensors import Features
 from backbone.cache import decoding_cache
 from backbone.causal_lm import CausalLMBackbone

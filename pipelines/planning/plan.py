@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from pipelines.planning.devices import Placed, placing_rule
 from pipelines.planning.needs import StageNeed, measure
 from pipelines.planning.report import table, verdict

@@ -16,8 +16,8 @@ from diffusers import ModelMixin
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from anygpt.config import StackConfig
-from anygpt.weights.quiet import quiet_libraries
+from anygpt.config.schema import StackConfig
+from anygpt.checkpoints.quiet import quiet_libraries
 from encoders import beats, ulip2, whisper_checkpoints
 from pipelines.planning.architectures import with_folders
 from pipelines.planning.meta_device import META, meta_passes

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import RequestError
 from pipelines.any_to_any import AnyToAny
 from pipelines.serving.docs_page import docs_page

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from anygpt.config import ServiceLimits
+from anygpt.config.schema import ServiceLimits
 from pipelines.serving.access import client_of
 from pipelines.serving.errors import ServiceError, stopping
 

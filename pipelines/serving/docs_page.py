@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 
 ROUTES = (
     ("POST /v1/chat/completions", "Chat, as OpenAI has it, streaming or not; media as data URLs."),

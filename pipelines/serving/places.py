@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from anygpt.config import ServiceLimits
+from anygpt.config.schema import ServiceLimits
 from pipelines.any_to_any import Request as PipelineRequest
 from pipelines.serving.errors import ServiceError, stopping
 from pipelines.serving.metrics import Metrics

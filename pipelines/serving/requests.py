@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import MediaError, RequestError
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message, Part, modality_of
-from anygpt.requests import drawn_seed
+from anygpt.options import drawn_seed
 from pipelines.any_to_any import Request
 from pipelines.assistant import request_options
 from pipelines.media_decoding.fetching import is_allowed

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import AnyGPTError, ConfigError
 from anygpt.events import Event, Failed, MediaFailed, MediaReady
 from anygpt.messages import Message

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from anygpt.errors import ConfigError, MediaError, RequestError
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message, Role
-from anygpt.requests import OUTPUT_MODALITIES
+from anygpt.options import OUTPUT_MODALITIES
 from pipelines.tiny.world.dialogues import dialogue
 from pipelines.tiny.world.making import convert, make, make_both
 from pipelines.tiny.world.phrases import caption

@@ -16,7 +16,10 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from anygpt.config import StackConfig, load_stack_config, read_values, resolve, save_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import load_stack_config, save_config
+from anygpt.config.files import read_values
+from anygpt.config.resolve import resolve
 from anygpt.errors import ConfigError, TrainingError
 from pipelines.bundle import bundle_folder, save_bundle
 from pipelines.stack import Stack, build_stack

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from anygpt.bundle_config import is_bundle, stands_alone
-from anygpt.config import load_stack_config
+from anygpt.config.bundles import is_bundle, stands_alone
+from anygpt.config.loading import load_stack_config
 from anygpt.errors import CheckpointError, ConfigError
-from anygpt.weights import locate
+from anygpt.checkpoints.locate import locate
 
 STACK = """
 name: theirs

@@ -6,16 +6,10 @@ from typing import Any, Literal
 
 import pytest
 
-from anygpt.config import (
-    Limits,
-    StackConfig,
-    StagePlacement,
-    load_stack_config,
-    resolve,
-    resolve_component,
-    save_config,
-    shipped_configs,
-)
+from anygpt.config.schema import Limits, StackConfig, StagePlacement
+from anygpt.config.loading import load_stack_config, save_config
+from anygpt.config.resolve import resolve, resolve_component
+from anygpt.config.files import shipped_configs
 from anygpt.errors import ConfigError, RegistryError
 from anygpt.registry import Registry
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from anygpt.config_reading import find_config, read_values
+from anygpt.config.files import find_config, read_values
 from anygpt.errors import ConfigError
 
 

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from anygpt.config import StackConfig, load_stack_config, read_values, resolve, save_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import load_stack_config, save_config
+from anygpt.config.files import read_values
+from anygpt.config.resolve import resolve
 from anygpt.errors import AnyGPTError
 from encoders.inner_encoders import resolve_inner
 from pipelines.training.trainer import TrainingConfig, load_training_config
@@ -149,4 +152,4 @@ def test_only_the_config_modules_use_omegaconf():
         for file in (root / package).rglob("*.py")
         if re.search(r"^\s*(from|import) omegaconf", file.read_text(encoding="utf-8"), re.MULTILINE)
     ]
-    assert sorted(users) == ["anygpt/config.py", "anygpt/config_errors.py"]
+    assert sorted(users) == ["anygpt/config.py", "anygpt/config/errors.py"]

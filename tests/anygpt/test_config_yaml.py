@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from anygpt.config_yaml import MAX_DEPTH, load_yaml
+from anygpt.config.yaml import MAX_DEPTH, load_yaml
 
 
 def test_plain_values_of_every_kind():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anygpt.errors import RequestError
-from anygpt.requests import (
+from anygpt.options import (
     MAX_SEED,
     MAX_STOP_LENGTH,
     MAX_STOPS,

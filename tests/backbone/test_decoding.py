@@ -5,7 +5,7 @@ import torch
 
 from anygpt.errors import RequestError
 from anygpt.messages import MediumRef, Message
-from anygpt.requests import SamplingOptions
+from anygpt.options import SamplingOptions
 from backbone.layout import lay_out
 from backbone.steps import RowDone, SignalBlock, TextPiece
 

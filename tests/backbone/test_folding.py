@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anygpt.messages import Message
-from anygpt.requests import SamplingOptions
+from anygpt.options import SamplingOptions
 from backbone.causal_lm import CausalLMBackbone, CausalLMConfig, LoraOptions
 from backbone.folding import FOLDED, fold_lora
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anygpt.requests import SamplingOptions
+from anygpt.options import SamplingOptions
 from backbone.sampling import choose
 from backbone.text_stream import TextStream
 

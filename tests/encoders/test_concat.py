@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from anygpt.config import resolve_component
+from anygpt.config.resolve import resolve_component
 from anygpt.errors import ConfigError
 from encoders import ENCODERS
 from encoders.concat import ConcatEncoder

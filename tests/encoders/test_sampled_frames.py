@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel
 
-from anygpt.config import resolve_component
+from anygpt.config.resolve import resolve_component
 from anygpt.errors import ConfigError, MediaError
 from anygpt.media.values import Video
 from encoders import ENCODERS

@@ -14,11 +14,11 @@ from diffusers import AudioLDM2Pipeline
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from anygpt.config import resolve_component
+from anygpt.config.resolve import resolve_component
 from anygpt.errors import CheckpointError, ConfigError, MediaError, RequestError, StageError
 from anygpt.media.values import Audio
-from anygpt.requests import GenerationOptions
-from anygpt.weights.quiet import quiet_libraries
+from anygpt.options import GenerationOptions
+from anygpt.checkpoints.quiet import quiet_libraries
 from generators import GENERATORS
 from generators.audioldm2 import AudioLDM2Generator
 from generators.audioldm2_prompts import generate_states

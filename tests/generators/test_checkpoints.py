@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from anygpt.errors import CheckpointError, ConfigError, RequestError
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from tests.generators.tiny_stable_diffusion import edit_json, edit_tensors, load
 
 Damage = Callable[[Path], None]

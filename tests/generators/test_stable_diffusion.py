@@ -12,9 +12,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from anygpt.config import resolve_component
+from anygpt.config.resolve import resolve_component
 from anygpt.errors import ConfigError, MediaError, RequestError, StageError
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from generators import GENERATORS
 from generators.stable_diffusion import StableDiffusionGenerator
 from tests.generators.generator_contract import GeneratorContract

@@ -12,11 +12,11 @@ import torch
 from diffusers import TextToVideoSDPipeline
 from torch import Tensor
 
-from anygpt.config import resolve_component
+from anygpt.config.resolve import resolve_component
 from anygpt.errors import CheckpointError, ConfigError, MediaError, RequestError, StageError
 from anygpt.media.values import Video
-from anygpt.requests import GenerationOptions
-from anygpt.weights.quiet import quiet_libraries
+from anygpt.options import GenerationOptions
+from anygpt.checkpoints.quiet import quiet_libraries
 from generators import GENERATORS
 from generators.zeroscope import ZeroscopeGenerator
 from tests.generators.generator_contract import GeneratorContract

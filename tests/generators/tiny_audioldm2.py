@@ -30,7 +30,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from anygpt.weights.quiet import quiet_libraries
+from anygpt.checkpoints.quiet import quiet_libraries
 from generators.audioldm2 import AudioLDM2Generator
 from generators.log_mels import LogMels
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
 
-from anygpt.weights.quiet import quiet_libraries
+from anygpt.checkpoints.quiet import quiet_libraries
 from generators.zeroscope import ZeroscopeGenerator
 from tests.generators.tiny_stable_diffusion import TEXT_DIM, build_text_encoder, build_tokenizer, build_vae
 

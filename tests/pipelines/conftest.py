@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from anygpt.config import StackConfig, save_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import save_config
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.scenes import Scene
 from pipelines.assistant import AnyGPT

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from anygpt.config import Limits
+from anygpt.config.schema import Limits
 from anygpt.errors import AnyGPTError, MediaError, RequestError, StageError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
 from anygpt.media import ImageLimits
 from anygpt.messages import MediumRef, Message
-from anygpt.requests import RequestOptions, SamplingOptions
+from anygpt.options import RequestOptions, SamplingOptions
 from pipelines.any_to_any import AnyToAny, Request
 from pipelines.assistant import AnyGPT
 from pipelines.executors.local import LocalExecutor

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import CheckpointError, ConfigError, RequestError, StageError
 from anygpt.events import Done, MediaFailed, TextDelta
 from anygpt.messages import MediumRef, Message

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from anygpt.config import StackConfig, load_stack_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import load_stack_config
 from anygpt.errors import CheckpointError
 from pipelines import bundle
 from pipelines.backbone_stage import BackboneStage

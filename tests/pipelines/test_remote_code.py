@@ -17,11 +17,13 @@ import pytest
 import torch
 from transformers import ClapAudioConfig, ClapAudioModel, ClapFeatureExtractor, HubertConfig, Wav2Vec2FeatureExtractor
 
-from anygpt.config import StackConfig, load_stack_config, resolve, save_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import load_stack_config, save_config
+from anygpt.config.resolve import resolve
 from anygpt.errors import CheckpointError, ConfigError, RequestError
 from anygpt.messages import Message
-from anygpt.weights import WEIGHTS_DIR
-from anygpt.weights.trust import remote_code, remote_code_allowed
+from anygpt.checkpoints.locate import WEIGHTS_DIR
+from anygpt.checkpoints.trust import remote_code, remote_code_allowed
 from pipelines import cli
 from pipelines.planning.plan import make_plan
 from pipelines.stack import build_backbone, build_encoder, build_generator

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from anygpt.errors import ConfigError
-from anygpt.weights import WEIGHTS_DIR
+from anygpt.checkpoints.locate import WEIGHTS_DIR
 
 SEED = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anygpt.weights.constants import is_constant
+from anygpt.checkpoints.constants import is_constant
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import save_file
 
-from anygpt.weights.diagnosis import PIPELINE, TOKENIZERS, diagnose
-from anygpt.weights.weight_files import weights_advice
+from anygpt.checkpoints.diagnosis import PIPELINE, TOKENIZERS, diagnose
+from anygpt.checkpoints.files import weights_advice
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 FAILURE = OSError("a library's own words")

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from anygpt.config import Limits, ServiceLimits
+from anygpt.config.schema import Limits, ServiceLimits
 from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaStarted, TextDelta, Usage
 from anygpt.media import ImageLimits
 from anygpt.messages import Message
-from anygpt.requests import drawn_seed
+from anygpt.options import drawn_seed
 from pipelines.demo.backends import SeedUsed
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from anygpt.config import Limits, ServiceLimits
+from anygpt.config.schema import Limits, ServiceLimits
 from anygpt.media import ImageLimits, encode_png
 from pipelines.demo.page import serve_page
 from tests.pipelines.demo.scripted_backend import ScriptedBackend

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anygpt.config import Limits
+from anygpt.config.schema import Limits
 from anygpt.errors import MediaError, MissingExtraError
 from anygpt.media import AudioLimits, ImageLimits, VideoLimits, encode_png, load_points
 from anygpt.media.kinds import KINDS

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from anygpt.config import ServiceLimits
+from anygpt.config.schema import ServiceLimits
 from anygpt.errors import MissingExtraError, RequestError
 from anygpt.media import encode_png
 from pipelines.assistant import AnyGPT

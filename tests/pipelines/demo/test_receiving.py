@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anygpt.config import Limits, ServiceLimits
+from anygpt.config.schema import Limits, ServiceLimits
 from anygpt.media import encode_png
 from pipelines.demo import receiving
 from pipelines.demo.receiving import receive_files

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anygpt.config import Limits, ServiceLimits
+from anygpt.config.schema import Limits, ServiceLimits
 from anygpt.media import ImageLimits, encode_png
 from pipelines.demo import uploads as uploads_module
 from pipelines.demo.refusals import RefusedError

@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from anygpt import AnyGPT, load_stack_config
-from anygpt.config import StagePlacement
+from anygpt.config.schema import StagePlacement
 from anygpt.errors import StageError
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from anygpt import AnyGPT
-from anygpt.config import StackConfig
+from anygpt.config.schema import StackConfig
 from anygpt.errors import TimedOutError
 
 LIMIT_S = 0.7

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from anygpt.config import StackConfig, load_stack_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import load_stack_config
 from pipelines.planning.needs import StageNeed, measure
 from pipelines.planning.weightless import build_without_weights
 from pipelines.stack import Stack

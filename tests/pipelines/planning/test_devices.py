@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from anygpt.config import StagePlacement
+from anygpt.config.schema import StagePlacement
 from anygpt.errors import ConfigError, RequestError
 from pipelines.planning.devices import CONTEXT_BYTES, parse_gpus, place_by_ray, place_in_one_process, placing_rule
 from pipelines.planning.needs import Saving, StageNeed, Weights

@@ -13,7 +13,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from anygpt.config import StackConfig, load_stack_config, resolve
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import load_stack_config
+from anygpt.config.resolve import resolve
 from anygpt.errors import CheckpointError, ConfigError
 from backbone.cache import BLOCK
 from encoders.beats import BeatsEncoder

@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from anygpt import AnyGPT
-from anygpt.config import ServiceLimits
+from anygpt.config.schema import ServiceLimits
 from pipelines.serving.server import Server, make_server
 
 KEY = "a-key"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from anygpt.config import ServiceLimits
+from anygpt.config.schema import ServiceLimits
 from anygpt.errors import ConfigError
 from anygpt.media import to_data_url
 from pipelines.tiny.world.images import render_image

@@ -15,7 +15,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from anygpt.config import StackConfig, save_config
+from anygpt.config.schema import StackConfig
+from anygpt.config.loading import save_config
 from anygpt.errors import CheckpointError, ConfigError, TrainingError
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.scenes import Scene

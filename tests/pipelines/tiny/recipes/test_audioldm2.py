@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from anygpt.media.values import Audio
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from pipelines.tiny.world.phrases import caption, paraphrase
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene, scenes_for

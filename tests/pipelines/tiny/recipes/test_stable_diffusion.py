@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from generators.stable_diffusion import StableDiffusionGenerator
 from pipelines.tiny.recipes.stable_diffusion import pretrain_stable_diffusion
 

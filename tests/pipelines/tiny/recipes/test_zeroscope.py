@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from anygpt.media.values import Video
-from anygpt.requests import GenerationOptions
+from anygpt.options import GenerationOptions
 from generators.zeroscope import ZeroscopeGenerator
 from pipelines.tiny.recipes.zeroscope import inflated_unet, pretrain_frame_decoder, pretrain_zeroscope
 

@@ -1,37 +1,19 @@
-"""Configs: dataclasses hold schema, defaults and checks; YAML holds values; any value can be overridden.
-
-`resolve` turns plain values into a checked dataclass; unknown keys, wrong types and impossible values become one
-`ConfigError` that names the key, the value, what was expected and the fix.
-"""
+"""The schema of a stack's config: dataclasses hold names, defaults and checks; YAML holds values."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from anygpt.bundle_config import is_bundle, refuse_outside
-from anygpt.config_reading import CONFIGS_DIR, USER_ALONE, find_config, merge, read_override, read_values
-from anygpt.config_reading import shipped_configs as shipped_configs
-from anygpt.config_references import with_references, without_references
 from anygpt.errors import ConfigError
 from anygpt.media import AudioLimits, ImageLimits, PointLimits, VideoLimits
-from anygpt.registry import Registry
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-MAX_WHOLE = 2**53
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
-Schema = TypeVar("Schema")
-
-
 _WHOLE_PROCESS = ("threads", "replicas", "max_replicas")  # what stages that share a process have in common
 
 
@@ -284,127 +266,3 @@ class StackConfig:
     def placed(self, stage: str) -> StagePlacement:
         """The placement of a stage."""
         return self.placement.get(stage, StagePlacement())
-
-
-def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") -> Schema:
-    """Check plain values against a dataclass and build it.
-
-    Args:
-        schema: the dataclass.
-        values: plain values; what is missing takes the schema's default.
-        where: path of the section, for messages: "encoders.image".
-    Raises:
-        ConfigError: for an unknown key, a wrong type, a missing value, or whatever the dataclass refuses.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from anygpt.config_errors import refused, unfit
-
-    _refuse_huge(values, where)
-    values = without_references(values)
-    merged: Any = None
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), values)
-        return with_references(OmegaConf.to_object(merged))
-    except ConfigError as error:
-        raise refused(merged, error, where) from error
-    except (OmegaConfBaseException, TypeError) as error:
-        raise unfit(schema, values, error, where) from error
-
-
-def _refuse_huge(values: Any, where: str) -> None:
-    """No setting is a whole number beyond what a float holds exactly; libraries fail at them in their own words."""
-    items = values.items() if isinstance(values, Mapping) else enumerate(values) if isinstance(values, list) else ()
-    for key, value in items:
-        path = f"{where}.{key}" if where else str(key)
-        if isinstance(value, int) and abs(value) > MAX_WHOLE:
-            digits = int(value.bit_length() * math.log10(2)) + 1
-            raise ConfigError(f"{path}: a number of {digits} digits given, expected at most {MAX_WHOLE}")
-        _refuse_huge(value, path)
-
-
-def resolve_component(registry: Registry, values: Mapping[str, Any] | None, where: str) -> tuple[Any, Any]:
-    """The class that a component section names, and its checked options.
-
-    Raises:
-        ConfigError: if the section names no component or its options are wrong.
-        RegistryError: if the name is not registered.
-    """
-    if not isinstance(values, Mapping) or not values.get("name"):
-        raise ConfigError(f"{where}: no name given; set {where}.name to one of {', '.join(registry.names())}")
-    component = registry.resolve(str(values["name"]))
-    return component, resolve(component.Config, values, where)
-
-
-def load_stack_config(
-    name_or_file: str | os.PathLike[str],
-    overrides: Sequence[str] = (),
-    deploy: str | None = None,
-    *,
-    allow_outside: bool = False,
-    trust_remote_code: bool = False,
-) -> StackConfig:
-    """Read, override and check a stack's config; component sections are checked when the stack is built.
-
-    Args:
-        name_or_file: a shipped name, a YAML file or a bundle's folder.
-        overrides: `key.path=value` strings.
-        deploy: a shipped deployment or a YAML file; its `placement` lies over the config's and under the overrides.
-        allow_outside: a bundle's config may name files, folders and hosts outside the bundle.
-        trust_remote_code: checkpoints may run Python code that they bring.
-    Raises:
-        ConfigError: if a key or value is wrong.
-    """
-    placement = _deployment(deploy) if deploy else {}
-    if is_bundle(name_or_file) and not allow_outside:
-        given = functools.reduce(merge, map(read_override, overrides), placement)
-        refuse_outside(find_config(name_or_file), given)
-    values = read_values(name_or_file, overrides, placement)
-    if isinstance(values.get("placement"), dict):
-        values["placement"] = _by_stage(values["placement"])
-    return dataclasses.replace(resolve(StackConfig, values), trust_remote_code=trust_remote_code)
-
-
-def _deployment(name_or_file: str) -> dict[str, Any]:
-    """The values of a deployment, which may say where stages run and nothing else."""
-    shipped = sorted(file.stem for file in CONFIGS_DIR.glob("deploy/*.yaml"))
-    file = str(CONFIGS_DIR / f"deploy/{name_or_file}.yaml") if name_or_file in shipped else name_or_file
-    if not file.endswith((".yaml", ".yml")):
-        raise ConfigError(f"deploy: no deployment is called '{name_or_file}'; there are: {', '.join(shipped)}")
-    values = read_values(file)
-    if set(values) != {"placement"}:
-        raise ConfigError(f"deploy: {file} holds {', '.join(map(str, values))}, expected placement alone")
-    return values
-
-
-def _by_stage(placement: Mapping[str, Any]) -> dict[str, Any]:
-    """Placements by stage: `placement.encoders.image.device=…` means the stage "encoders.image"."""
-    stages: dict[str, Any] = {}
-    for key, section in placement.items():
-        is_kind = key in ("encoders", "generators") and isinstance(section, Mapping)
-        named = {f"{key}.{modality}": values for modality, values in section.items()} if is_kind else {key: section}
-        for stage, values in named.items():
-            both = isinstance(values, Mapping) and isinstance(stages.get(stage), Mapping)
-            stages[stage] = {**stages[stage], **values} if both else values
-    return stages
-
-
-def save_config(config: Any, path: Path) -> None:
-    """Write a dataclass config as YAML; what was there stays whole until all is written.
-
-    Raises:
-        ConfigError: if it cannot be written.
-    """
-    from omegaconf import OmegaConf
-
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        values = {key: value for key, value in dataclasses.asdict(config).items() if key not in USER_ALONE}
-        text: str = with_references(OmegaConf.to_yaml(OmegaConf.create(without_references(values))))
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}); make room or give another folder") from error

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pickle import UnpicklingError
 
 from anygpt.errors import AnyGPTError, CheckpointError
-from anygpt.weights.trust import code_refusal
+from anygpt.checkpoints.trust import code_refusal
 
 
 @contextmanager

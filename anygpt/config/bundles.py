@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anygpt.config_reading import load_file, shipped_configs
+from anygpt.config.files import load_file, shipped_configs
 from anygpt.errors import ConfigError
 
 ALLOWED = "--allow-outside on the command line, or allow_outside=True in Python"

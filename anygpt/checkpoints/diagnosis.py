@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from anygpt.weights.weight_files import lfs_pointer, weights_advice
+from anygpt.checkpoints.files import lfs_pointer, weights_advice
 
 CONFIG, PIPELINE = "config.json", "model_index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 from anygpt.errors import CheckpointError
 
 EMBEDDED_PREFIX = "embedded:"
-WEIGHTS_DIR = Path(__file__).parent
+WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 
 
 def locate(pretrained: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from anygpt.config_reading import USER_ALONE
-from anygpt.config_references import with_references
+from anygpt.config.files import USER_ALONE
+from anygpt.config.references import with_references
 from anygpt.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""Configs as files and overrides: from a name to plain values. `anygpt/config.py` checks what the values mean.
+"""Configs as files and overrides: from a name to plain values. `schema.py` and `resolve.py` check what the values mean.
 
 Values are what is written: nothing in a file or an override is looked up, computed or run.
 """
@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anygpt.config_yaml import load_yaml
+from anygpt.config.yaml import load_yaml
 from anygpt.errors import ConfigError
 
-CONFIGS_DIR = Path(__file__).parent.parent / "configs"
+CONFIGS_DIR = Path(__file__).parents[2] / "configs"
 BUNDLE_CONFIG = "config.yaml"
 MAX_EXTENSIONS = 8
 MAX_BYTES = 1_000_000

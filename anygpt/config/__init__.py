@@ -1,0 +1,1 @@
+"""Configs: their schema, the files that hold their values, and how values become checked objects."""
