@@ -1,5 +1,5 @@
 """`python -m anygpt` is the command line."""
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 main()

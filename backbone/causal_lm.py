@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from anygpt.errors import CheckpointError, ConfigError
-from anygpt.options import SamplingOptions
-from anygpt.checkpoints.locate import locate
 from anygpt.checkpoints.constants import is_constant
 from anygpt.checkpoints.diagnosis import TOKENIZERS, diagnose
+from anygpt.checkpoints.locate import locate
 from anygpt.checkpoints.quiet import quiet_libraries
 from anygpt.checkpoints.reading_errors import reading
 from anygpt.checkpoints.trust import check_checkpoint, remote_code_allowed
+from anygpt.errors import CheckpointError, ConfigError
+from anygpt.options import SamplingOptions
 from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
 from backbone.contract import Backbone
 from backbone.decoding import decode_batch

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipelines.tiny.world.phrases import caption
-from pipelines.tiny.world.scenes import ALL_SCENES
 from benchmarks.figure import Figure
 from benchmarks.setup import DRAW_TOKENS, Setup
 from benchmarks.timing import medians_in_turns
 from pipelines.assistant import AnyGPT
+from pipelines.tiny.world.phrases import caption
+from pipelines.tiny.world.scenes import ALL_SCENES
 
 REQUESTS = 8
 

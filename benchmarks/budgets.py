@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from anygpt.config.loading import load_stack_config
 from anygpt.checkpoints.locate import locate
+from anygpt.config.loading import load_stack_config
 from benchmarks.figure import Figure
 from benchmarks.setup import DRAW, DRAW_TOKENS, Setup
 from benchmarks.timing import median_seconds, seconds

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.scenes import Scene
 from benchmarks.figure import Figure
 from benchmarks.overhead import covered_seconds, timed_models
 from benchmarks.setup import DRAW_TOKENS, Setup
 from benchmarks.timing import seconds
 from pipelines.assistant import Reply
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 
 SCENE = Scene("star", "red", "large", "center", "up")
 ASK = "What is this?"

@@ -9,7 +9,7 @@ import torch
 from benchmarks.figure import Figure
 from benchmarks.setup import Setup
 from benchmarks.timing import medians_in_turns
-from encoders.point_groups import farthest_points, gather_points, nearest_points
+from encoders.ulip2.point_groups import farthest_points, gather_points, nearest_points
 
 POINTS, GROUPS, GROUP_SIZE = 10_000, 512, 32
 BATCH = 8

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from anygpt.errors import StageError
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.scenes import Scene
 from benchmarks.figure import Figure
 from benchmarks.setup import DRAW, Setup
 from pipelines.assistant import AnyGPT
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 
 STAR = Scene("star", "red")
 BEFORE, AFTER = 4, 4  # requests that run when the process is killed, and that come then

@@ -17,11 +17,11 @@ from typing import Any
 
 from anygpt.config.loading import load_stack_config
 from anygpt.media import to_data_url
-from pipelines.tiny.world.phrases import caption
-from pipelines.tiny.world.scenes import ALL_SCENES
 from benchmarks.figure import Figure
 from benchmarks.setup import Setup
 from benchmarks.timing import medians_in_turns
+from pipelines.tiny.world.phrases import caption
+from pipelines.tiny.world.scenes import ALL_SCENES
 
 REQUESTS = 16
 PORTS = {"local": 8471, "ray": 8472}

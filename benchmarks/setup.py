@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+from pipelines.assistant import AnyGPT
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.scenes import Scene
-from pipelines.assistant import AnyGPT
 
 DRAW = "Draw a large red circle at the top left, please."
 # Enough text for a sentence; and an untrained model, which never ends by itself, comes to its picture as well.

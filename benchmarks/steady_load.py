@@ -28,10 +28,10 @@ import numpy as np
 import psutil
 
 from anygpt.media.kinds import KINDS
+from benchmarks.machine import describe
+from pipelines.media_json import WIRE_FORMS
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene
-from benchmarks.machine import describe
-from pipelines.wire import WIRE_FORMS
 
 CLIENTS = 4
 LOOK_S = 5.0

@@ -6,13 +6,13 @@ ENCODERS = Registry(
     "encoder",
     "anygpt.encoders",
     {
-        "beats": "encoders.beats:BeatsEncoder",
+        "beats": "encoders.beats.encoder:BeatsEncoder",
         "clap": "encoders.clap:ClapEncoder",
-        "clip": "encoders.clip:ClipEncoder",
+        "clip": "encoders.vision_tower.encoder:ClipEncoder",
         "concat": "encoders.concat:ConcatEncoder",
         "hubert": "encoders.hubert:HubertEncoder",
         "sampled_frames": "encoders.sampled_frames:SampledFramesEncoder",
-        "ulip2": "encoders.ulip2:Ulip2Encoder",
-        "whisper": "encoders.whisper:WhisperEncoder",
+        "ulip2": "encoders.ulip2.encoder:Ulip2Encoder",
+        "whisper": "encoders.whisper.encoder:WhisperEncoder",
     },
 )

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from anygpt.errors import ConfigError
 from anygpt.tensors import Features
+from encoders.composition import resolve_inner
 from encoders.contract import Encoder, Preprocessor
-from encoders.inner_encoders import resolve_inner
 from encoders.waveforms import fixed_features
 
 if TYPE_CHECKING:

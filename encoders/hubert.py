@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoFeatureExtractor, HubertModel, PreTrainedConfig, PreTrainedModel
 
-from anygpt.errors import CheckpointError, MediaError
-from anygpt.tensors import Features
 from anygpt.checkpoints.locate import locate
 from anygpt.checkpoints.trust import remote_code_allowed
+from anygpt.errors import CheckpointError, MediaError
+from anygpt.tensors import Features
 from encoders.contract import Encoder
 from encoders.strict_loading import checkpoint_errors, load_strictly, read_model_config
 from encoders.waveforms import (

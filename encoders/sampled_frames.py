@@ -15,8 +15,8 @@ from torch import Tensor
 from anygpt.errors import ConfigError, MediaError
 from anygpt.media.values import Video
 from anygpt.tensors import Features
+from encoders.composition import resolve_inner
 from encoders.contract import Encoder, Preprocessor
-from encoders.inner_encoders import resolve_inner
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from anygpt.errors import CheckpointError
 from anygpt.checkpoints.constants import is_constant
 from anygpt.checkpoints.diagnosis import diagnose
 from anygpt.checkpoints.quiet import quiet_libraries
 from anygpt.checkpoints.reading_errors import reading
 from anygpt.checkpoints.trust import check_checkpoint, remote_code_allowed
+from anygpt.errors import CheckpointError
 
 if TYPE_CHECKING:  # its import takes seconds, and encoders of our own do without
     from transformers import PreTrainedConfig, PreTrainedModel

@@ -6,8 +6,8 @@ GENERATORS = Registry(
     "generator",
     "anygpt.generators",
     {
-        "stable_diffusion": "generators.stable_diffusion:StableDiffusionGenerator",
-        "zeroscope": "generators.zeroscope:ZeroscopeGenerator",
-        "audioldm2": "generators.audioldm2:AudioLDM2Generator",
+        "stable_diffusion": "generators.stable_diffusion.generator:StableDiffusionGenerator",
+        "zeroscope": "generators.zeroscope.generator:ZeroscopeGenerator",
+        "audioldm2": "generators.audioldm2.generator:AudioLDM2Generator",
     },
 )

@@ -18,14 +18,14 @@ from diffusers import DiffusionPipeline
 from torch import nn
 from transformers import PreTrainedModel
 
-from anygpt.errors import CheckpointError
-from anygpt.checkpoints.locate import locate
 from anygpt.checkpoints.constants import is_constant
 from anygpt.checkpoints.diagnosis import PIPELINE, diagnose
+from anygpt.checkpoints.files import lfs_pointer, weights_advice
+from anygpt.checkpoints.locate import locate
 from anygpt.checkpoints.quiet import quiet_libraries
 from anygpt.checkpoints.reading_errors import reading
 from anygpt.checkpoints.trust import check_checkpoint
-from anygpt.checkpoints.files import lfs_pointer, weights_advice
+from anygpt.errors import CheckpointError
 
 Loaded = TypeVar("Loaded")
 LIBRARIES = ("diffusers", "transformers")

@@ -22,7 +22,7 @@ from anygpt.options import GenerationOptions, RequestOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.executors.contract import Executor
 from pipelines.executors.patience import PATIENCE, Patience
-from pipelines.stage_types import MediumRequest
+from pipelines.stack.stage_types import MediumRequest
 
 # Options that only some modalities have.
 _OPTIONS_OF = {("width_px", "height_px"): ("image", "video"), ("frames",): ("video",), ("duration_s",): ("audio",)}

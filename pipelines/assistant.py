@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anygpt.config.schema import StackConfig
 from anygpt.config.loading import load_stack_config
+from anygpt.config.schema import StackConfig
 from anygpt.errors import RequestError, StageError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaReady, MediaStarted, TextDelta, Usage
 from anygpt.messages import MediumRef, Message, Part, modality_of
@@ -137,7 +137,7 @@ class AnyGPT:
         Raises:
             ConfigError, CheckpointError: if the bundle is missing, damaged or does not fit.
         """
-        from pipelines.bundle import bundle_folder
+        from pipelines.stack.bundle import bundle_folder
 
         folder = bundle_folder(os.fspath(bundle))
         config = load_stack_config(
@@ -157,7 +157,7 @@ class AnyGPT:
             raise RequestError(
                 "save_pretrained: the stages run elsewhere; load the stack with the local executor to save"
             )
-        from pipelines.bundle import save_bundle
+        from pipelines.stack.bundle import save_bundle
 
         save_bundle(stack.backbone, self.config, Path(folder))
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from anygpt.config.schema import StackConfig
 from anygpt.config.files import read_values
 from anygpt.config.resolve import resolve
+from anygpt.config.schema import StackConfig
 
 PICTURES = Path(__file__).parent / "fixtures" / "pictures.yaml"  # a stack of text and pictures
 STARTING_SERVERS = {"demo", "executors", "serving"}  # folders of tests that start Ray, services and browsers

@@ -81,12 +81,12 @@ def test_package_imports_only_lower_floors(package: str) -> None:
     ("package", "source", "expected"),
     [
         ("encoders", "from generators.contract import Generator", ["generators.contract"]),
-        ("encoders", "import anygpt.errors, pipelines.cli", ["pipelines.cli"]),
+        ("encoders", "import anygpt.errors, pipelines.cli.main", ["pipelines.cli.main"]),
         ("anygpt", "def load():\n    from encoders import ENCODERS", ["encoders"]),
-        ("anygpt", "import importlib\nimportlib.import_module('pipelines.cli')", ["pipelines.cli"]),
+        ("anygpt", "import importlib\nimportlib.import_module('pipelines.cli.main')", ["pipelines.cli.main"]),
         ("projectors", "from .contract import InputProjector", [".contract"]),
         ("pipelines", "from tests.anygpt import images", ["tests.anygpt"]),
-        ("pipelines", "import torch\nfrom encoders import ENCODERS\nfrom pipelines.cli import main", []),
+        ("pipelines", "import torch\nfrom encoders import ENCODERS\nfrom pipelines.cli.main import main", []),
     ],
 )
 def test_floor_violations_finds_what_is_forbidden(package: str, source: str, expected: list[str]) -> None:

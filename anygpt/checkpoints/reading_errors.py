@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pickle import UnpicklingError
 
-from anygpt.errors import AnyGPTError, CheckpointError
 from anygpt.checkpoints.trust import code_refusal
+from anygpt.errors import AnyGPTError, CheckpointError
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from typing import Any
 
 from anygpt.errors import MissingExtraError
 from anygpt.media.kinds import KINDS
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.scenes import Scene
 from pipelines.demo.backends import Backend
 from pipelines.demo.media import write_file
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaStarted,
 from anygpt.messages import MediumRef, Message, modality_of
 from pipelines.demo.backends import MediaReceived, SeedUsed
 from pipelines.demo.connections import connection_options, proxies_in_use
-from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
+from pipelines.media_json import WIRE_FORMS, medium_from_json, medium_json
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 900.0  # longer than a service takes to give up on a reply by itself

@@ -30,6 +30,6 @@ def start_executor(config: StackConfig, name: str = "local", address: str | None
     if address is not None:
         raise ConfigError(f"address: '{address}' given with the local executor; set executor to ray, or leave it out")
     from pipelines.executors.local import LocalExecutor
-    from pipelines.stack import build_stack
+    from pipelines.stack.build import build_stack
 
     return LocalExecutor(build_stack(config))

@@ -9,7 +9,7 @@ from anygpt.errors import StageError
 from anygpt.messages import Message
 from anygpt.options import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
-from pipelines.stage_types import MediumRequest
+from pipelines.stack.stage_types import MediumRequest
 
 OnStep = Callable[[int, int], None]
 ShouldStop = Callable[[], bool]

@@ -10,11 +10,11 @@ from anygpt.messages import Message
 from anygpt.options import GenerationOptions, SamplingOptions
 from anygpt.tensors import Conditioning, Features
 from backbone.steps import RowDone, TextPiece
-from pipelines.backbone_stage import ConversationFeatures
 from pipelines.executors.contract import OnStep, ShouldStop
 from pipelines.executors.runners import BackboneRunner, EncoderRunner, GeneratorRunner
-from pipelines.stack import Stack
-from pipelines.stage_types import MediumRequest
+from pipelines.stack.backbone_stage import ConversationFeatures
+from pipelines.stack.build import Stack
+from pipelines.stack.stage_types import MediumRequest
 
 
 class LocalExecutor:

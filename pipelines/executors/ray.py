@@ -24,7 +24,7 @@ from pipelines.executors.cluster_address import address_of_this_process, check_r
 from pipelines.executors.contract import OnStep, ShouldStop
 from pipelines.executors.driver_process import Answer, DriverProcess
 from pipelines.executors.patience import PATIENCE, Patience
-from pipelines.stage_types import MediumRequest
+from pipelines.stack.stage_types import MediumRequest
 
 POLL_S = 0.05  # how often a waiting call looks whether its request was cancelled
 MISSING_S = 6.0  # how long a request waits for stages that have no process, in all its calls together

@@ -21,7 +21,7 @@ from anygpt.options import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
 from pipelines.executors import replicas
 from pipelines.executors.replicas import Ref
-from pipelines.stage_types import MediumRequest
+from pipelines.stack.stage_types import MediumRequest
 
 QUIET_LOG = {"log_level": "ERROR", "enable_access_log": False}
 STARTING_STATES = ("UPDATING", "DEPLOYING", "UPSCALING", "DOWNSCALING")

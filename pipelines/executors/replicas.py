@@ -21,7 +21,7 @@ from anygpt.config.schema import StackConfig
 from anygpt.messages import Message
 from anygpt.options import GenerationOptions, SamplingOptions
 from pipelines.executors.contract import ShouldStop
-from pipelines.stage_types import FeatureShape, MediumRequest
+from pipelines.stack.stage_types import FeatureShape, MediumRequest
 
 if TYPE_CHECKING:
     from anygpt.tensors import ConditioningSpec
@@ -102,7 +102,7 @@ class EncoderReplica(Replica):
     async def __init__(self, config: StackConfig, stages: Sequence[str], threads: Threads) -> None:  # type: ignore[misc]
         super().__init__(config, stages, threads)
         from pipelines.executors.runners import EncoderRunner
-        from pipelines.stack import build_encoder
+        from pipelines.stack.build import build_encoder
 
         self.runners: dict[str, EncoderRunner] = {}
         for stage, placed in self.placed.items():
@@ -128,7 +128,7 @@ class GeneratorReplica(Replica):
     async def __init__(self, config: StackConfig, stages: Sequence[str], threads: Threads) -> None:  # type: ignore[misc]
         super().__init__(config, stages, threads)
         from pipelines.executors.runners import GeneratorRunner
-        from pipelines.stack import build_generator
+        from pipelines.stack.build import build_generator
 
         self.runners: dict[str, GeneratorRunner] = {}
         for stage, placed in self.placed.items():
@@ -166,7 +166,7 @@ class BackboneReplica(Replica):
     ) -> None:
         super().__init__(config, [BACKBONE], threads)
         from pipelines.executors.runners import BackboneRunner
-        from pipelines.stack import build_backbone, build_backbone_stage
+        from pipelines.stack.build import build_backbone, build_backbone_stage
 
         loading = asyncio.create_task(asyncio.to_thread(build_backbone, config))  # while the other stages load
         told = {stage: await handle.describe.remote(stage) for stage, handle in others.items()}

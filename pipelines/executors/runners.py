@@ -15,10 +15,10 @@ from anygpt.tensors import Conditioning, Features
 from backbone.steps import RowDone, TextPiece
 from encoders.contract import Encoder
 from generators.contract import Generator
-from pipelines.backbone_stage import BackboneStage, ConversationFeatures
 from pipelines.executors.contract import OnStep, ShouldStop
 from pipelines.executors.worker import Job, Worker
-from pipelines.stage_types import MediumRequest
+from pipelines.stack.backbone_stage import BackboneStage, ConversationFeatures
+from pipelines.stack.stage_types import MediumRequest
 
 InFlight = Callable[[], int] | None
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anygpt.checkpoints.locate import locate
 from anygpt.config.schema import StackConfig
 from anygpt.errors import CheckpointError
-from anygpt.checkpoints.locate import locate
 
 ARCHITECTURES_DIR = Path(__file__).parent.parent.parent / "anygpt" / "architectures"
 # Files by which a folder is known to hold an architecture.

@@ -12,10 +12,10 @@ from anygpt.config.schema import StackConfig, StagePlacement
 from backbone.folding import FOLDED
 from encoders.contract import Encoder
 from generators.contract import Generator
-from pipelines.backbone_stage import BackboneStage
 from pipelines.planning.meta_device import meta_passes
 from pipelines.planning.passes import PassBytes, backbone_pass, encoder_pass, generator_pass
-from pipelines.stack import Stack
+from pipelines.stack.backbone_stage import BackboneStage
+from pipelines.stack.build import Stack
 
 _HALF, _FLOAT = 2, 4  # bytes
 _BLOCK = 64  # weights that share a scale at 4 bits

@@ -26,9 +26,9 @@ from backbone.cache import decoding_cache
 from backbone.causal_lm import CausalLMBackbone
 from encoders.contract import Encoder
 from generators.contract import Generator
-from pipelines.backbone_stage import BackboneStage
 from pipelines.planning.live_bytes import LiveBytes
 from pipelines.planning.meta_device import META, meta_passes
+from pipelines.stack.backbone_stage import BackboneStage
 from projectors.contract import InputProjector
 
 _LONGEST_SOUND_S = 120

@@ -16,14 +16,16 @@ from diffusers import ModelMixin
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from anygpt.config.schema import StackConfig
 from anygpt.checkpoints.quiet import quiet_libraries
-from encoders import beats, ulip2, whisper_checkpoints
+from anygpt.config.schema import StackConfig
+from encoders.beats import encoder as beats
+from encoders.ulip2 import encoder as ulip2
+from encoders.whisper import checkpoint as whisper_checkpoints
 from pipelines.planning.architectures import with_folders
 from pipelines.planning.meta_device import META, meta_passes
 from pipelines.planning.replaced import replaced
-from pipelines.stack import Stack, build_backbone, build_backbone_stage, build_encoder, build_generator
-from pipelines.stage_types import FeatureShape
+from pipelines.stack.build import Stack, build_backbone, build_backbone_stage, build_encoder, build_generator
+from pipelines.stack.stage_types import FeatureShape
 
 # What `from_pretrained` takes for the reading of weights, and no model's constructor does.
 _READING_OPTIONS = (

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
+from pipelines.media_json import WIRE_FORMS, medium_json
 from pipelines.serving.errors import ServiceError, as_service_error, as_stage_error
 from pipelines.serving.markdown_media import as_markdown, with_pictures
-from pipelines.wire import WIRE_FORMS, medium_json
 
 
 @dataclass

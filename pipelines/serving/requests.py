@@ -16,6 +16,7 @@ from pipelines.any_to_any import Request
 from pipelines.assistant import request_options
 from pipelines.media_decoding.fetching import is_allowed
 from pipelines.media_decoding.pool import DecoderPool
+from pipelines.media_json import MODALITY_OF_TYPE
 from pipelines.serving.errors import ServiceError
 from pipelines.serving.markdown_media import split_pictures
 from pipelines.serving.schema import (
@@ -30,7 +31,6 @@ from pipelines.serving.schema import (
     ReplyMedium,
     TextPart,
 )
-from pipelines.wire import MODALITY_OF_TYPE
 
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 

@@ -22,7 +22,7 @@ from anygpt.tensors import Conditioning, Features
 from backbone.prompt import Prompt
 from encoders.contract import Encoder
 from generators.contract import Generator
-from pipelines.backbone_stage import BackboneStage
+from pipelines.stack.backbone_stage import BackboneStage
 from pipelines.training.samples import Sample, Target
 
 MAX_WEIGHT = 1e6

@@ -16,13 +16,13 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from anygpt.config.schema import StackConfig
-from anygpt.config.loading import load_stack_config, save_config
 from anygpt.config.files import read_values
+from anygpt.config.loading import load_stack_config, save_config
 from anygpt.config.resolve import resolve
+from anygpt.config.schema import StackConfig
 from anygpt.errors import ConfigError, TrainingError
-from pipelines.bundle import bundle_folder, save_bundle
-from pipelines.stack import Stack, build_stack
+from pipelines.stack.build import Stack, build_stack
+from pipelines.stack.bundle import bundle_folder, save_bundle
 from pipelines.training.inputs import adapters_fingerprint, values_fingerprint, weights_fingerprint
 from pipelines.training.loop import STATE_FILE, Loop, LoopOptions, print_log
 from pipelines.training.objectives import OBJECTIVES, LossWeights, training_losses

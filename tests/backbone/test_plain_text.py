@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from pipelines.tiny.world.dialogues import dialogue
 from backbone.plain_text import as_plain_text
+from pipelines.tiny.world.dialogues import dialogue
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from anygpt.config.schema import StackConfig
 from anygpt.config.loading import save_config
+from anygpt.config.schema import StackConfig
 from benchmarks.__main__ import GROUPS, as_text, main
 from benchmarks.figure import Figure
 from benchmarks.overhead import covered_seconds

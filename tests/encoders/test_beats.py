@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.media.values import Audio
 from encoders import ENCODERS
-from encoders.beats import BeatsEncoder
-from encoders.beats_model import BeatsModel, BeatsSettings, relative_buckets
-from encoders.kaldi_fbank import frame_count, kaldi_fbank, mel_bank
+from encoders.beats.encoder import BeatsEncoder
+from encoders.beats.kaldi_fbank import frame_count, kaldi_fbank, mel_bank
+from encoders.beats.model import BeatsModel, BeatsSettings, relative_buckets
 from encoders.state_dicts import parse_settings
 from tests.encoders.encoder_contract import AudioEncoderContract
 

@@ -40,7 +40,7 @@ from transformers import (
 
 from anygpt.errors import CheckpointError, ConfigError, MediaError
 from encoders import ENCODERS
-from encoders.clip import ClipEncoder
+from encoders.vision_tower.encoder import ClipEncoder
 from tests.encoders.encoder_contract import EncoderContract
 
 SIZE = {"height": 32, "width": 32}

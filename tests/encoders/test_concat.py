@@ -14,7 +14,7 @@ from anygpt.errors import ConfigError
 from encoders import ENCODERS
 from encoders.concat import ConcatEncoder
 from encoders.hubert import HubertEncoder
-from encoders.whisper import WhisperEncoder
+from encoders.whisper.encoder import WhisperEncoder
 from tests.encoders.encoder_contract import AudioEncoderContract
 from tests.encoders.test_beats import TestBeats as TinyBeats
 from tests.encoders.test_clap import TestClapAudioModel as TinyClap

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessorPil
 
-from encoders.image_preprocessor import ImagePreprocessor
+from encoders.vision_tower.preprocessor import ImagePreprocessor
 
 PROCESSOR = CLIPImageProcessorPil(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64})
 

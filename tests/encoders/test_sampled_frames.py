@@ -17,8 +17,8 @@ from anygpt.config.resolve import resolve_component
 from anygpt.errors import ConfigError, MediaError
 from anygpt.media.values import Video
 from encoders import ENCODERS
-from encoders.clip import ClipEncoder
 from encoders.sampled_frames import SampledFramesEncoder, middle_frames, sinusoids
+from encoders.vision_tower.encoder import ClipEncoder
 from tests.encoders.encoder_contract import EncoderContract
 
 VISION = {

@@ -17,10 +17,10 @@ from omegaconf import OmegaConf
 from anygpt.errors import CheckpointError, ConfigError, MediaError
 from anygpt.media.values import PointCloud
 from encoders import ENCODERS
-from encoders.point_groups import farthest_points, gather_points, group_points, nearest_points
-from encoders.point_preprocessor import PointPreprocessor, normalise
-from encoders.pointbert import PointBertSettings, Ulip2Model
-from encoders.ulip2 import Ulip2Encoder, read_official
+from encoders.ulip2.encoder import Ulip2Encoder, read_official
+from encoders.ulip2.point_groups import farthest_points, gather_points, group_points, nearest_points
+from encoders.ulip2.pointbert import PointBertSettings, Ulip2Model
+from encoders.ulip2.preprocessor import PointPreprocessor, normalise
 from tests.encoders.encoder_contract import EncoderContract
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -20,8 +20,8 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as Whisp
 from anygpt.errors import CheckpointError, ConfigError, MediaError, MissingExtraError
 from anygpt.media.values import Audio
 from encoders import ENCODERS
-from encoders.whisper import WhisperEncoder
-from encoders.whisper_front_end import log_mel_spectrogram
+from encoders.whisper.encoder import WhisperEncoder
+from encoders.whisper.preprocessor import log_mel_spectrogram
 from tests.encoders.encoder_contract import AudioEncoderContract
 from tests.encoders.tiny_sounds import noise, silence, three_sounds, tone
 
@@ -287,7 +287,7 @@ def test_an_official_names_preprocessor_is_known_offline(name: str, mels: int) -
 
 
 def test_official_names_are_those_of_the_package() -> None:
-    from encoders.whisper_checkpoints import OFFICIAL_MELS
+    from encoders.whisper.checkpoint import OFFICIAL_MELS
 
     assert OFFICIAL_MELS.keys() == set(whisper.available_models())
 

@@ -14,16 +14,16 @@ from diffusers import AudioLDM2Pipeline
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+from anygpt.checkpoints.quiet import quiet_libraries
 from anygpt.config.resolve import resolve_component
 from anygpt.errors import CheckpointError, ConfigError, MediaError, RequestError, StageError
 from anygpt.media.values import Audio
 from anygpt.options import GenerationOptions
-from anygpt.checkpoints.quiet import quiet_libraries
 from generators import GENERATORS
-from generators.audioldm2 import AudioLDM2Generator
-from generators.audioldm2_prompts import generate_states
-from generators.griffin_lim import GriffinLimVocoder
-from generators.log_mels import LogMels
+from generators.audioldm2.generator import AudioLDM2Generator
+from generators.audioldm2.griffin_lim import GriffinLimVocoder
+from generators.audioldm2.log_mels import LogMels
+from generators.audioldm2.prompts import generate_states
 from tests.generators.generator_contract import GeneratorContract
 from tests.generators.tiny_audioldm2 import (
     DURATION_S,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from anygpt.errors import ConfigError, MediaError
-from generators.griffin_lim import GriffinLimVocoder
-from generators.log_mels import FLOOR, LogMels
+from generators.audioldm2.griffin_lim import GriffinLimVocoder
+from generators.audioldm2.log_mels import FLOOR, LogMels
 
 RATE_HZ = 16_000
 

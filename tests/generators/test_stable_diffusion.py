@@ -16,7 +16,7 @@ from anygpt.config.resolve import resolve_component
 from anygpt.errors import ConfigError, MediaError, RequestError, StageError
 from anygpt.options import GenerationOptions
 from generators import GENERATORS
-from generators.stable_diffusion import StableDiffusionGenerator
+from generators.stable_diffusion.generator import StableDiffusionGenerator
 from tests.generators.generator_contract import GeneratorContract
 from tests.generators.tiny_stable_diffusion import (
     MAX_TOKENS,

@@ -12,13 +12,13 @@ import torch
 from diffusers import TextToVideoSDPipeline
 from torch import Tensor
 
+from anygpt.checkpoints.quiet import quiet_libraries
 from anygpt.config.resolve import resolve_component
 from anygpt.errors import CheckpointError, ConfigError, MediaError, RequestError, StageError
 from anygpt.media.values import Video
 from anygpt.options import GenerationOptions
-from anygpt.checkpoints.quiet import quiet_libraries
 from generators import GENERATORS
-from generators.zeroscope import ZeroscopeGenerator
+from generators.zeroscope.generator import ZeroscopeGenerator
 from tests.generators.generator_contract import GeneratorContract
 from tests.generators.tiny_stable_diffusion import MAX_TOKENS, TEXT_DIM, edit_json, edit_tensors
 from tests.generators.tiny_zeroscope import FRAMES, SIZE_MULTIPLE_PX, SIZE_PX, load, save_tiny_zeroscope

@@ -31,8 +31,8 @@ from transformers import (
 )
 
 from anygpt.checkpoints.quiet import quiet_libraries
-from generators.audioldm2 import AudioLDM2Generator
-from generators.log_mels import LogMels
+from generators.audioldm2.generator import AudioLDM2Generator
+from generators.audioldm2.log_mels import LogMels
 
 MELS = LogMels.Config(sampling_rate_hz=4000, bands=16, fft_size=128, hop_size=32, high_hz=2000.0)
 DURATION_S = 0.25

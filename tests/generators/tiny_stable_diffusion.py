@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from generators.stable_diffusion import StableDiffusionGenerator
+from generators.stable_diffusion.generator import StableDiffusionGenerator
 
 TEXT_DIM = 32
 MAX_TOKENS = 16

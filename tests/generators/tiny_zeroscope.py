@@ -9,7 +9,7 @@ import torch
 from diffusers import DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
 
 from anygpt.checkpoints.quiet import quiet_libraries
-from generators.zeroscope import ZeroscopeGenerator
+from generators.zeroscope.generator import ZeroscopeGenerator
 from tests.generators.tiny_stable_diffusion import TEXT_DIM, build_text_encoder, build_tokenizer, build_vae
 
 FRAMES = 3

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from anygpt.config.schema import StackConfig
 from anygpt.config.loading import save_config
+from anygpt.config.schema import StackConfig
+from pipelines.assistant import AnyGPT
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.scenes import Scene
-from pipelines.assistant import AnyGPT
 from tests.pipelines.every_modality import every_modality_config
 
 

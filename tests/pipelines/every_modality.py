@@ -10,10 +10,10 @@ import torch
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from anygpt.config.schema import StackConfig
 from anygpt.config.files import read_values
 from anygpt.config.resolve import resolve
-from encoders.pointbert import PointBertSettings, Ulip2Model
+from anygpt.config.schema import StackConfig
+from encoders.ulip2.pointbert import PointBertSettings, Ulip2Model
 from tests.conftest import PICTURES
 from tests.generators.tiny_audioldm2 import DURATION_S, MELS, PROMPT_TOKENS, save_tiny_audioldm2
 from tests.generators.tiny_zeroscope import save_tiny_zeroscope

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from anygpt import AnyGPT
+from pipelines.assistant import Reply
+from pipelines.cli.main import main
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.oracle import read_image, read_text
 from pipelines.tiny.world.scenes import Scene
-from pipelines.assistant import Reply
-from pipelines.cli import main
 
 STAR = Scene("star", "red", "large", "left")
 CIRCLE = Scene("circle", "blue", "small", "top left")

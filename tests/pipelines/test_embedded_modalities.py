@@ -8,13 +8,13 @@ import pytest
 
 from anygpt import AnyGPT
 from anygpt.messages import modality_of
+from encoders.beats.encoder import BeatsEncoder
 from pipelines.tiny.world.oracle import READERS, read_comparison, read_text, read_verdict
 from pipelines.tiny.world.phrases import caption
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.replies import NOT_ALLOWED, NOTHING_YET, OUTSIDE
 from pipelines.tiny.world.scenes import Scene, attributes_of
 from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
-from encoders.beats import BeatsEncoder
 
 SCENE = Scene("square", "green", "large", "left", "up")
 REQUESTS = {"image": "Draw it.", "audio": "Play it.", "video": "Film it."}

@@ -17,18 +17,18 @@ from anygpt.errors import RequestError
 from anygpt.events import Done, Failed
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, modality_of
-from pipelines.tiny.world.rendering import RENDERERS, render
-from pipelines.tiny.world.scenes import Scene
-from pipelines import cli
 from pipelines.assistant import make_request
+from pipelines.cli import main as cli
 from pipelines.media_decoding.pool import DecoderPool
+from pipelines.media_json import WIRE_FORMS, medium_from_json, medium_json
 from pipelines.serving.app import create_app
 from pipelines.serving.bodies import parse_body
 from pipelines.serving.requests import chat_request, media_bytes
 from pipelines.serving.schema import ChatBody
+from pipelines.tiny.world.rendering import RENDERERS, render
+from pipelines.tiny.world.scenes import Scene
 from pipelines.training.samples import JsonLinesSource
 from pipelines.training.trainer import load_training_config, train
-from pipelines.wire import WIRE_FORMS, medium_from_json, medium_json
 from tests.pipelines.every_modality import SIGNAL_TOKENS
 
 STAR = Scene("star", "red")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from anygpt.media.kinds import KINDS
-from pipelines import cli
+from pipelines.cli import main as cli
 from tests.anygpt.media import test_image_refusals, test_media_refusals
 from tests.anygpt.media.test_media_refusals import ROOT, picture
 from tests.peak_memory import run_measured

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from hypothesis import given
 
-from pipelines import cli
 from pipelines.assistant import AnyGPT
+from pipelines.cli import main as cli
 from tests.pipelines.hostile_inputs import MAX_GROWTH_BYTES, MAX_SECONDS, damaged_files, hostile, odd_configs
 
 

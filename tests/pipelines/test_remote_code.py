@@ -17,16 +17,16 @@ import pytest
 import torch
 from transformers import ClapAudioConfig, ClapAudioModel, ClapFeatureExtractor, HubertConfig, Wav2Vec2FeatureExtractor
 
-from anygpt.config.schema import StackConfig
-from anygpt.config.loading import load_stack_config, save_config
-from anygpt.config.resolve import resolve
-from anygpt.errors import CheckpointError, ConfigError, RequestError
-from anygpt.messages import Message
 from anygpt.checkpoints.locate import WEIGHTS_DIR
 from anygpt.checkpoints.trust import remote_code, remote_code_allowed
-from pipelines import cli
+from anygpt.config.loading import load_stack_config, save_config
+from anygpt.config.resolve import resolve
+from anygpt.config.schema import StackConfig
+from anygpt.errors import CheckpointError, ConfigError, RequestError
+from anygpt.messages import Message
+from pipelines.cli import main as cli
 from pipelines.planning.plan import make_plan
-from pipelines.stack import build_backbone, build_encoder, build_generator
+from pipelines.stack.build import build_backbone, build_encoder, build_generator
 from tests.encoders.test_clap import AUDIO
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,13 +11,13 @@ from pathlib import Path
 from anygpt.errors import RequestError
 from anygpt.media import save_image
 from anygpt.messages import Message, modality_of
-from pipelines.tiny.world.oracle import READERS, Reading, read_text
-from pipelines.tiny.world.phrases import Split
-from pipelines.tiny.world.talk import SHOWABLE
 from pipelines.assistant import AnyGPT, Reply
 from pipelines.tiny.evaluation.picture import draw_matrix
 from pipelines.tiny.evaluation.skills import TEXT_READERS, THREE_MEDIA, read_three, skills
 from pipelines.tiny.evaluation.trials import CELLS, Trial, make_trials
+from pipelines.tiny.world.oracle import READERS, Reading, read_text
+from pipelines.tiny.world.phrases import Split
+from pipelines.tiny.world.talk import SHOWABLE
 
 BATCH = 16
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from anygpt.messages import modality_of
+from pipelines.assistant import Reply
+from pipelines.tiny.evaluation.trials import QUESTIONS, Builder, Context, Trial, everything
 from pipelines.tiny.world.making import MAKE
 from pipelines.tiny.world.oracle import READERS, read_comparison, read_verdict
 from pipelines.tiny.world.outside_words import unknown_thing
@@ -14,8 +16,6 @@ from pipelines.tiny.world.replies import OUTSIDE
 from pipelines.tiny.world.scenes import VALUES, attributes_of
 from pipelines.tiny.world.talk import MAKEABLE
 from pipelines.tiny.world.telling import COMPARED
-from pipelines.assistant import Reply
-from pipelines.tiny.evaluation.trials import QUESTIONS, Builder, Context, Trial, everything
 
 COMPARISON = "comparison"
 VERDICT = "verdict"

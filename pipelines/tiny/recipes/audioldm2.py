@@ -38,16 +38,16 @@ from transformers import (
     T5Tokenizer,
 )
 
-from pipelines.tiny.world import audio
-from pipelines.tiny.world.phrases import MOTION_WAYS, SIZE_WORDS
-from pipelines.tiny.world.scenes import COLOURS, SHAPES, scenes_for
-from generators.audioldm2_parts import check_parts
-from generators.audioldm2_prompts import AudioLDM2Prompts
-from generators.griffin_lim import GriffinLimVocoder
-from generators.log_mels import FLOOR, LogMels
+from generators.audioldm2.griffin_lim import GriffinLimVocoder
+from generators.audioldm2.log_mels import FLOOR, LogMels
+from generators.audioldm2.parts import check_parts
+from generators.audioldm2.prompts import AudioLDM2Prompts
 from generators.noise_prediction import NoisePrediction
 from pipelines.tiny.recipes.precision import bf16_products
 from pipelines.tiny.recipes.prompting import DROPPED_SHARE, noise_schedule, sayings, with_noise
+from pipelines.tiny.world import audio
+from pipelines.tiny.world.phrases import MOTION_WAYS, SIZE_WORDS
+from pipelines.tiny.world.scenes import COLOURS, SHAPES, scenes_for
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 # 1.0 s as 64 frames of 80 bands, 8×10 latents. From 80 bands on, the oracle reads all of Griffin-Lim's sounds.

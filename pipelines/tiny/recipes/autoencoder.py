@@ -12,9 +12,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from pipelines.tiny.recipes.precision import bf16_products
 from pipelines.tiny.world.images import SIZE_PX, render_batch
 from pipelines.tiny.world.scenes import ALL_SCENES
-from pipelines.tiny.recipes.precision import bf16_products
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 BLOCK_OUT_CHANNELS = (16, 32, 48, 64)

@@ -16,12 +16,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from pipelines.tiny.world.images import SIZE_PX
-from pipelines.tiny.world.phrases import caption, paraphrase
-from pipelines.tiny.world.scenes import ALL_SCENES
 from pipelines.tiny.recipes.autoencoder import POOL_COPIES, image_pool
 from pipelines.tiny.recipes.precision import bf16_products
 from pipelines.tiny.recipes.prompting import sayings
+from pipelines.tiny.world.images import SIZE_PX
+from pipelines.tiny.world.phrases import caption, paraphrase
+from pipelines.tiny.world.scenes import ALL_SCENES
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 TEXT_LENGTH = 16

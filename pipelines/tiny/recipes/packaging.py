@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil
 
 from anygpt.errors import CheckpointError
-from pipelines.bundle import modality_of_key
+from pipelines.stack.bundle import modality_of_key
 
 # Folder that ships → (where a recipe left it, the recipe).
 PARTS: Mapping[str, tuple[str, str]] = {

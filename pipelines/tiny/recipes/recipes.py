@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from anygpt.errors import ConfigError
 from anygpt.checkpoints.locate import WEIGHTS_DIR
+from anygpt.errors import ConfigError
 
 SEED = 0
 

@@ -20,12 +20,12 @@ from diffusers import (
 from torch import Tensor
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from pipelines.tiny.world.scenes import ALL_SCENES
 from generators.noise_prediction import NoisePrediction
 from pipelines.tiny.recipes.autoencoder import POOL_COPIES, image_pool, to_model_range
 from pipelines.tiny.recipes.clip import TEXT_WIDTH
 from pipelines.tiny.recipes.precision import bf16_products
 from pipelines.tiny.recipes.prompting import noise_schedule, prompt_ids, roughened, sayings, text_tower
+from pipelines.tiny.world.scenes import ALL_SCENES
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 CANONICAL_SHARE = 0.5

@@ -21,15 +21,15 @@ from transformers import CLIPModel, CLIPTokenizer, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from anygpt.media.values import Audio
+from encoders.beats.model import BeatsModel, BeatsSettings
+from encoders.beats.preprocessor import BeatsPreprocessor
+from encoders.ulip2.pointbert import PointBertSettings, Ulip2Model
+from encoders.whisper.preprocessor import log_mel_spectrogram
+from pipelines.tiny.recipes.precision import bf16_products
+from pipelines.tiny.recipes.prompting import prompt_ids, sayings
 from pipelines.tiny.world import audio, points
 from pipelines.tiny.world.phrases import caption, paraphrase
 from pipelines.tiny.world.scenes import Scene, scenes_for
-from encoders.beats_model import BeatsModel, BeatsSettings
-from encoders.beats_preprocessor import BeatsPreprocessor
-from encoders.pointbert import PointBertSettings, Ulip2Model
-from encoders.whisper_front_end import log_mel_spectrogram
-from pipelines.tiny.recipes.precision import bf16_products
-from pipelines.tiny.recipes.prompting import prompt_ids, sayings
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 CANONICAL_SHARE = 0.4

@@ -23,12 +23,12 @@ from diffusers import (
 from torch import Tensor
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from pipelines.tiny.world import videos
-from pipelines.tiny.world.scenes import scenes_for
 from generators.noise_prediction import NoisePrediction
 from pipelines.tiny.recipes.autoencoder import reconstruction_losses, to_model_range
 from pipelines.tiny.recipes.precision import bf16_products
 from pipelines.tiny.recipes.prompting import noise_schedule, prompt_ids, roughened, sayings, text_tower
+from pipelines.tiny.world import videos
+from pipelines.tiny.world.scenes import scenes_for
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 CANONICAL_SHARE = 0.5

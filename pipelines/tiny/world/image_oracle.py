@@ -49,7 +49,7 @@ _EDGE_PX = 3  # how far soft edges reach out of the half-covered region
 class Measurement:
     """The one thing in a picture: where it is, and what it is where that is clear.
 
-    `centre_px` is (x, y); `radius_px` is the radius in the sense of `pipelines.tiny.world.images`, None without a shape.
+    `centre_px` is (x, y); `radius_px` is the radius as `images.py` has it, None without a shape.
     """
 
     centre_px: tuple[float, float]

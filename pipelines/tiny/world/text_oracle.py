@@ -21,7 +21,7 @@ _COMPARISON = re.compile(
 def read_text(text: str, modality: str = "text") -> Reading:
     """Read the attribute words of a free text: whole words in any case, the longest position that fits.
 
-    These are the world's canonical words; `pipelines.tiny.world.phrases.canonical` puts them in place of their synonyms.
+    These are the world's canonical words; `phrases.canonical` puts them in place of their synonyms.
     A motion is "moving left" and the like, or "still"; its "left" is no position.
 
     Args:

@@ -11,11 +11,11 @@ from anygpt.events import Event, Failed, MediaFailed, MediaProgress, MediaReady,
 from anygpt.media import encode_png
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.scenes import Scene
 from pipelines.demo.backends import MediaReceived, SeedUsed
 from pipelines.demo.conversation import Reply, Session
 from pipelines.demo.media import Attachment
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 
 STAR = Scene("star", "red")
 

@@ -19,10 +19,10 @@ from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaReady, M
 from anygpt.media import to_data_url
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.scenes import Scene
 from pipelines.demo.backends import MediaReceived, SeedUsed
 from pipelines.demo.http_backend import HttpBackend
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene
 
 WAIT_S = 30
 HELLO = [Message("user", "Hello")]

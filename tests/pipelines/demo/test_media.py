@@ -10,11 +10,11 @@ from anygpt.config.schema import Limits
 from anygpt.errors import MediaError, MissingExtraError
 from anygpt.media import AudioLimits, ImageLimits, VideoLimits, encode_png, load_points
 from anygpt.media.kinds import KINDS
-from pipelines.tiny.world.rendering import RENDERERS, render
-from pipelines.tiny.world.scenes import Scene
 from pipelines.demo import media
 from pipelines.demo.media import Attachment, in_words, upload_limit_bytes, write_file
 from pipelines.media_decoding.pool import DecoderPool
+from pipelines.tiny.world.rendering import RENDERERS, render
+from pipelines.tiny.world.scenes import Scene
 from tests.pipelines.media_decoding.test_pool import slow_gif
 
 STAR = Scene("star", "red")

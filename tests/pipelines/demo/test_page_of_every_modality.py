@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from anygpt.media.kinds import KINDS
-from pipelines.tiny.world.rendering import RENDERERS, render
-from pipelines.tiny.world.scenes import Scene
 from pipelines.assistant import AnyGPT
 from pipelines.demo.backends import LocalBackend
 from pipelines.demo.http_backend import HttpBackend
 from pipelines.demo.page import serve_page
+from pipelines.tiny.world.rendering import RENDERERS, render
+from pipelines.tiny.world.scenes import Scene
 from tests.pipelines.demo.visitor import WAIT_MS, Visitor
 from tests.pipelines.serving.conftest import KEY, running
 

@@ -9,11 +9,11 @@ import pytest
 
 from anygpt import AnyGPT
 from anygpt.media.kinds import KINDS
+from pipelines.demo.backends import LocalBackend
+from pipelines.demo.page import serve_page
 from pipelines.tiny.world.oracle import READERS
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene
-from pipelines.demo.backends import LocalBackend
-from pipelines.demo.page import serve_page
 
 STAR = Scene("star", "red")
 ASKED = "Play it and film it."

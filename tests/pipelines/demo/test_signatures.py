@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from anygpt.media.kinds import KINDS
+from pipelines.demo.signatures import HEAD_BYTES, is_of_kind, what_it_is
 from pipelines.tiny.world.rendering import RENDERERS, render
 from pipelines.tiny.world.scenes import Scene
-from pipelines.demo.signatures import HEAD_BYTES, is_of_kind, what_it_is
 
 STAR = Scene("star", "red")
 FOREIGN = {

@@ -21,11 +21,11 @@ import pytest
 
 from anygpt import AnyGPT, load_image
 from anygpt.errors import AnyGPTError, ConfigError, StageError
+from pipelines.assistant import Reply
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.oracle import READERS
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene
-from pipelines.assistant import Reply
 
 STAR = Scene("star", "red", "large", "left")
 ANSWER_S = 15  # each request is answered or failed within this, whatever dies

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from anygpt.config.schema import StackConfig
 from anygpt.config.loading import load_stack_config
+from anygpt.config.schema import StackConfig
 from pipelines.planning.needs import StageNeed, measure
 from pipelines.planning.weightless import build_without_weights
-from pipelines.stack import Stack
+from pipelines.stack.build import Stack
 from tests.pipelines.planning.real_stacks import REAL_STACKS
 
 

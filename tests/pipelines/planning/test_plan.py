@@ -13,13 +13,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from anygpt.config.schema import StackConfig
 from anygpt.config.loading import load_stack_config
 from anygpt.config.resolve import resolve
+from anygpt.config.schema import StackConfig
 from anygpt.errors import CheckpointError, ConfigError
 from backbone.cache import BLOCK
-from encoders.beats import BeatsEncoder
-from pipelines import cli
+from encoders.beats.encoder import BeatsEncoder
+from pipelines.cli import main as cli
 from pipelines.planning import passes
 from pipelines.planning.architectures import ARCHITECTURES_DIR, architecture
 from pipelines.planning.devices import parse_gpus, place_by_ray, place_in_one_process

@@ -14,10 +14,10 @@ from PIL import Image
 from anygpt.config.schema import ServiceLimits
 from anygpt.errors import ConfigError
 from anygpt.media import to_data_url
+from pipelines.serving.app import create_app
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.oracle import read_image, read_text
 from pipelines.tiny.world.scenes import Scene
-from pipelines.serving.app import create_app
 from tests.pipelines.serving.conftest import Running, reconfigured, running
 
 CHAT, IMAGES = "/v1/chat/completions", "/v1/images/generations"

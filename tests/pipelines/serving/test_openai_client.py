@@ -17,10 +17,10 @@ from PIL import Image
 from anygpt.media import load_image, save_image, to_data_url
 from anygpt.media.kinds import KINDS
 from anygpt.messages import modality_of
+from pipelines.cli.main import main
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.oracle import read_image, read_text
 from pipelines.tiny.world.scenes import Scene
-from pipelines.cli import main
 
 STAR = Scene("star", "red", "large", "left")
 CIRCLE = Scene("circle", "blue", "small", "top left")

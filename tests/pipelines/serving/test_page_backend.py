@@ -11,10 +11,10 @@ import pytest
 from anygpt.errors import RequestError
 from anygpt.events import MediaProgress, MediaReady, MediaStarted, TextDelta
 from anygpt.messages import Message
-from pipelines.tiny.world.images import render_image
-from pipelines.tiny.world.scenes import Scene
 from pipelines.demo.backends import Backend, LocalBackend
 from pipelines.demo.http_backend import HttpBackend
+from pipelines.tiny.world.images import render_image
+from pipelines.tiny.world.scenes import Scene
 from tests.pipelines.serving.conftest import KEY
 
 OPTIONS = {"seed": 4, "modalities": ["text", "image"], "temperature": 0.0, "steps": 3}

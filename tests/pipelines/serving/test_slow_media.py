@@ -17,9 +17,9 @@ import pytest
 from anygpt import AnyGPT
 from anygpt.media import VideoLimits
 from anygpt.media.kinds import KINDS
+from pipelines.serving.bodies_in_flight import RECEIVING_PER_PLACE
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.scenes import Scene
-from pipelines.serving.bodies_in_flight import RECEIVING_PER_PLACE
 from tests.pipelines.media_decoding.test_pool import slow_gif
 from tests.pipelines.serving.conftest import KEY, Running, reconfigured, running
 

@@ -15,13 +15,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from anygpt.config.schema import StackConfig
 from anygpt.config.loading import save_config
+from anygpt.config.schema import StackConfig
 from anygpt.errors import CheckpointError, ConfigError, TrainingError
+from pipelines.assistant import AnyGPT
+from pipelines.stack.build import Stack, build_stack
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.scenes import Scene
-from pipelines.assistant import AnyGPT
-from pipelines.stack import Stack, build_stack
 from pipelines.training import trainer
 from pipelines.training.loop import LoopOptions
 from pipelines.training.objectives import OBJECTIVES, LossWeights, conditioning_losses

@@ -13,6 +13,12 @@ from PIL import Image
 from anygpt.errors import RequestError
 from anygpt.events import Usage
 from anygpt.messages import Message
+from pipelines.assistant import Reply
+from pipelines.tiny.evaluation import matrix
+from pipelines.tiny.evaluation.matrix import Report, Score, cell_name, read_reply, run_matrix, run_trials, write_report
+from pipelines.tiny.evaluation.picture import draw_matrix
+from pipelines.tiny.evaluation.skills import COMPARISON, REFUSAL, THREE_MEDIA, VERDICT
+from pipelines.tiny.evaluation.trials import CELLS, QUESTIONS, Trial, make_trials
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.oracle import READERS, Reading
 from pipelines.tiny.world.phrases import caption
@@ -20,12 +26,6 @@ from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.replies import OUTSIDE, answer, stated
 from pipelines.tiny.world.scenes import CARRIED, VALUES, Scene
 from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
-from pipelines.assistant import Reply
-from pipelines.tiny.evaluation import matrix
-from pipelines.tiny.evaluation.matrix import Report, Score, cell_name, read_reply, run_matrix, run_trials, write_report
-from pipelines.tiny.evaluation.picture import draw_matrix
-from pipelines.tiny.evaluation.skills import COMPARISON, REFUSAL, THREE_MEDIA, VERDICT
-from pipelines.tiny.evaluation.trials import CELLS, QUESTIONS, Trial, make_trials
 
 NAMES = [cell_name(*cell) for cell in CELLS] + [f"questions about {source}" for source in QUESTIONS]
 SKILLS = ["yes or no", "comparing two media", "two changes at once", "three media at once", "refusing what is unknown"]

@@ -7,14 +7,6 @@ from typing import Any
 import pytest
 
 from anygpt.messages import modality_of
-from pipelines.tiny.world.oracle import READERS, read_text
-from pipelines.tiny.world.outside_words import UNKNOWN_COLOURS, UNKNOWN_THINGS
-from pipelines.tiny.world.phrases import NOUNS, VERBS, canonical
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.replies import GREETING, OUTSIDE
-from pipelines.tiny.world.scenes import VALUES, Scene
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
-from pipelines.tiny.world.telling import COMPARED
 from pipelines.tiny.evaluation.skills import (
     check,
     comparison,
@@ -26,6 +18,14 @@ from pipelines.tiny.evaluation.skills import (
     two_changes,
 )
 from pipelines.tiny.evaluation.trials import Context, Trial
+from pipelines.tiny.world.oracle import READERS, read_text
+from pipelines.tiny.world.outside_words import UNKNOWN_COLOURS, UNKNOWN_THINGS
+from pipelines.tiny.world.phrases import NOUNS, VERBS, canonical
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.replies import GREETING, OUTSIDE
+from pipelines.tiny.world.scenes import VALUES, Scene
+from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
+from pipelines.tiny.world.telling import COMPARED
 
 SCENE = Scene("star", "red", "small", None, "up")
 

@@ -9,10 +9,7 @@ from diffusers import AutoencoderKL
 
 from anygpt.media.values import Audio
 from anygpt.options import GenerationOptions
-from pipelines.tiny.world.phrases import caption, paraphrase
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.scenes import Scene, scenes_for
-from generators.audioldm2 import AudioLDM2Generator
+from generators.audioldm2.generator import AudioLDM2Generator
 from pipelines.tiny.recipes import audioldm2
 from pipelines.tiny.recipes.audioldm2 import (
     COPIES,
@@ -26,6 +23,9 @@ from pipelines.tiny.recipes.audioldm2 import (
     pretrain_audioldm2,
     pretrain_mel_autoencoder,
 )
+from pipelines.tiny.world.phrases import caption, paraphrase
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene, scenes_for
 
 
 def test_audioldm2_becomes_an_audio_generator(tmp_path):

@@ -5,8 +5,8 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from pipelines.tiny.world.oracle import read_image
 from pipelines.tiny.recipes.autoencoder import detail_places, image_pool, pretrain_autoencoder, to_model_range
+from pipelines.tiny.world.oracle import read_image
 
 
 def test_autoencoder_is_saved_with_the_scale_of_its_latents(tmp_path):

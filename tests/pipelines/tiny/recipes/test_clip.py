@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.scenes import MOTIONS, Scene
-from encoders.clip import ClipEncoder
+from encoders.vision_tower.encoder import ClipEncoder
 from pipelines.tiny.recipes.clip import build_tokenizer, pretrain_clip
 from pipelines.tiny.recipes.towers import TextTower
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import MOTIONS, Scene
 
 
 def test_clip_becomes_an_image_encoder_and_a_text_tower(tmp_path):

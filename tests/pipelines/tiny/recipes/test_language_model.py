@@ -4,8 +4,6 @@ import random
 
 import torch
 
-from pipelines.tiny.world.scenes import scenes_for
-from pipelines.tiny.world.talk import SHOWABLE, Depiction, Turn
 from backbone.causal_lm import CausalLMBackbone, CausalLMConfig
 from backbone.prompt import PromptBuilder
 from pipelines.tiny.recipes.language_model import (
@@ -16,6 +14,8 @@ from pipelines.tiny.recipes.language_model import (
     text_batch,
     text_conversation,
 )
+from pipelines.tiny.world.scenes import scenes_for
+from pipelines.tiny.world.talk import SHOWABLE, Depiction, Turn
 
 
 def test_language_model_becomes_a_backbone(tmp_path):

@@ -8,7 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from anygpt.errors import CheckpointError
-from pipelines.tiny.recipes.packaging import PARTS, copy_halved, package_adapters, package_input_projector, package_parts
+from pipelines.tiny.recipes.packaging import (
+    PARTS,
+    copy_halved,
+    package_adapters,
+    package_input_projector,
+    package_parts,
+)
 from pipelines.tiny.recipes.recipes import RECIPES, run_recipes
 
 

@@ -7,8 +7,6 @@ import random
 import torch
 from transformers import CLIPModel, CLIPTokenizer
 
-from pipelines.tiny.world.phrases import caption
-from pipelines.tiny.world.scenes import scenes_for
 from pipelines.tiny.recipes.prompting import (
     CONDITIONING_NOISE,
     DROPPED_SHARE,
@@ -17,6 +15,8 @@ from pipelines.tiny.recipes.prompting import (
     sayings,
     text_tower,
 )
+from pipelines.tiny.world.phrases import caption
+from pipelines.tiny.world.scenes import scenes_for
 
 
 def test_sayings_are_captions_as_often_as_asked():

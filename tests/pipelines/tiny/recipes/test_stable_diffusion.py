@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from anygpt.options import GenerationOptions
-from generators.stable_diffusion import StableDiffusionGenerator
+from generators.stable_diffusion.generator import StableDiffusionGenerator
 from pipelines.tiny.recipes.stable_diffusion import pretrain_stable_diffusion
 
 

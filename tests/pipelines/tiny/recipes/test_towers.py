@@ -9,13 +9,10 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTokenizer
 
-from pipelines.tiny.world.phrases import MOTION_WAYS, caption
-from pipelines.tiny.world.rendering import render
-from pipelines.tiny.world.scenes import Scene, scenes_for
-from encoders.beats import BeatsEncoder
+from encoders.beats.encoder import BeatsEncoder
 from encoders.contract import Encoder
-from encoders.ulip2 import Ulip2Encoder
-from encoders.whisper import WhisperEncoder
+from encoders.ulip2.encoder import Ulip2Encoder
+from encoders.whisper.encoder import WhisperEncoder
 from pipelines.tiny.recipes.towers import (
     TextTower,
     calibrate,
@@ -24,6 +21,9 @@ from pipelines.tiny.recipes.towers import (
     pretrain_point_tower,
     pretrain_sound_tower,
 )
+from pipelines.tiny.world.phrases import MOTION_WAYS, caption
+from pipelines.tiny.world.rendering import render
+from pipelines.tiny.world.scenes import Scene, scenes_for
 
 ROWS = "text_model.embeddings.token_embedding.weight"
 STAR = Scene("star", "red")

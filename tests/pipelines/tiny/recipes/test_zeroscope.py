@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from anygpt.media.values import Video
 from anygpt.options import GenerationOptions
-from generators.zeroscope import ZeroscopeGenerator
+from generators.zeroscope.generator import ZeroscopeGenerator
 from pipelines.tiny.recipes.zeroscope import inflated_unet, pretrain_frame_decoder, pretrain_zeroscope
 
 SECOND_LEVEL = ("down_blocks.1.attentions.", "up_blocks.0.attentions.")  # what the inflated UNet leaves out

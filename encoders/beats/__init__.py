@@ -1,0 +1,1 @@
+"""BEATs: audio → feature tokens."""

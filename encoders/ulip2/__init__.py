@@ -1,0 +1,1 @@
+"""ULIP-2's PointBERT: point cloud → feature tokens."""

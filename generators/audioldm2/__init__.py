@@ -1,0 +1,1 @@
+"""AudioLDM-2: conditioning → sound."""

@@ -1,0 +1,1 @@
+"""Zeroscope: conditioning → video."""
