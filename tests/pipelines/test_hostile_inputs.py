@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 
 from pipelines.assistant import AnyGPT
+from pipelines.cli import loading
 from pipelines.cli import main as cli
 from tests.pipelines.hostile_inputs import MAX_GROWTH_BYTES, MAX_SECONDS, damaged_files, hostile, odd_configs
 
@@ -26,7 +27,7 @@ def run(*arguments: Any, model: AnyGPT | None = None) -> None:
         patched.setattr(sys, "argv", ["anygpt", *map(str, arguments)])
         patched.setattr(sys, "stdin", io.StringIO("y\n"))
         if model is not None:
-            patched.setattr(cli, "load_model", lambda *_, **__: nullcontext(model))
+            patched.setattr(loading, "load_model", lambda *_, **__: nullcontext(model))
         with pytest.raises(SystemExit) as ended:
             cli.main()
     assert time.monotonic() - started < MAX_SECONDS

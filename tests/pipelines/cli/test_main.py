@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from pipelines.assistant import AnyGPT
+from pipelines.cli import loading, terminal
 from pipelines.cli import main as cli
-from pipelines.cli import terminal
 from pipelines.cli.terminal import COMMANDS as CHAT_COMMANDS
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.scenes import Scene
@@ -94,7 +94,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 @pytest.fixture
 def loaded(model: AnyGPT, monkeypatch: pytest.MonkeyPatch) -> AnyGPT:
     """The command line finds this stack whatever config it is told."""
-    monkeypatch.setattr(cli, "load_model", lambda config, overrides, *placing, **trust: nullcontext(model))
+    monkeypatch.setattr(loading, "load_model", lambda config, overrides, *placing, **trust: nullcontext(model))
     return model
 
 
@@ -373,7 +373,7 @@ def test_generate_keeps_earlier_replies(run, folder, loaded, monkeypatch):
 def test_generate_says_in_a_line_of_its_own_that_media_cannot_be_saved(
     run, loaded, first_word_is_a_picture, monkeypatch
 ):
-    monkeypatch.setattr(cli, "check_folder", lambda folder: None)  # the folder was lost meanwhile
+    monkeypatch.setattr("pipelines.cli.generate.check_folder", lambda folder: None)  # the folder was lost meanwhile
     ended = run("generate", "Hello", "--steps", "1", "--out", "/proc/none")
     assert ended.code == 2
     assert ended.out.endswith("\n")
@@ -400,7 +400,7 @@ def test_generate_takes_a_bundle_folder_as_config(run, loaded, folder, monkeypat
     monkeypatch.undo()  # the real `load_model` again
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["anygpt"])
-    with cli.load_model("trained", ["backbone.max_tokens=2"], allow_outside=True) as model:
+    with loading.load_model("trained", ["backbone.max_tokens=2"], allow_outside=True) as model:
         assert model.config.adapters == "trained"
         assert model.chat("Hello", modalities=["text"]).usage.completion_tokens == 2
 
@@ -497,7 +497,7 @@ def test_a_bug_is_one_line_and_exit_code_1(run, monkeypatch):
     def load_model(*given: Any, **trust: bool) -> Any:
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr(cli, "load_model", load_model)
+    monkeypatch.setattr(loading, "load_model", load_model)
     ended = run("generate", "Hello")
     assert ended.code == 1
     assert ended.err == "anygpt: error: ZeroDivisionError: division by zero (a bug; --debug shows where)\n"
@@ -507,14 +507,14 @@ def test_an_interrupt_is_one_line_and_exit_code_130(run, monkeypatch):
     def load_model(*given: Any, **trust: bool) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_model", load_model)
+    monkeypatch.setattr(loading, "load_model", load_model)
     assert run("generate", "Hello") == Ended(130, "", "anygpt: error: interrupted\n")
 
 
 def test_loading_shows_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr(AnyGPT, "from_config", lambda config, **options: config.name)
-    assert cli.load_model("tiny", []) == "tiny"
+    assert loading.load_model("tiny", []) == "tiny"
     assert capsys.readouterr().err == "\r\x1b[Kloading tiny\r\x1b[K"
 
 
@@ -595,7 +595,7 @@ def test_chat_lists_its_commands_and_wants_a_file(run, loaded):
     ],
 )
 def test_limits_are_refused_before_anything_is_loaded(run, folder, monkeypatch, command, options, message):
-    monkeypatch.setattr(cli, "load_model", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(loading, "load_model", lambda *_, **__: pytest.fail("loaded"))
     before = set(folder.rglob("*"))
     check_refused(run(command, *(["x"] if command == "generate" else []), *options), message, folder, before)
 
@@ -604,7 +604,7 @@ def test_limits_are_refused_before_anything_is_loaded(run, folder, monkeypatch, 
     ("modalities", "most"), [("image", "max_steps=200"), ("audio", "max_steps=400"), ("text", "max_steps=400")]
 )
 def test_most_generous_limit_of_what_may_be_made_counts(run, folder, monkeypatch, modalities, most):
-    monkeypatch.setattr(cli, "load_model", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(loading, "load_model", lambda *_, **__: pytest.fail("loaded"))
     ended = run("generate", "x", "--steps", "401", "--modalities", modalities)
     check_refused(ended, f"steps: 401 given, expected at most {most}", folder, set(folder.rglob("*")))
 

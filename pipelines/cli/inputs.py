@@ -1,0 +1,74 @@
+"""What commands are given, checked before anything is computed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from anygpt.errors import RequestError
+from pipelines.cli.options import KEY_VARIABLE
+
+OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)*=.*", re.DOTALL)
+
+
+def split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
+    """The prompt, if there is one, and the overrides."""
+    given = list(words or [])
+    prompt = given.pop(0) if given and not OVERRIDE.fullmatch(given[0]) else None
+    for word in given:
+        if not OVERRIDE.fullmatch(word):
+            raise RequestError(f"argument: '{word}' given after the prompt, expected key.path=value; quote the prompt")
+    return prompt, given
+
+
+def given_key(api_key: str | None) -> str | None:
+    """The key without blanks around it; one of blanks alone, also in the environment, is refused.
+
+    Raises:
+        ConfigError: if it cannot be a key.
+    """
+    from pipelines.serving.access import checked_key
+
+    given = os.environ.get(KEY_VARIABLE) if api_key is None else api_key  # typer takes an empty variable for none
+    key = checked_key(given, "--api-key")
+    if key != given:
+        print("anygpt: blanks around the API key are left out", file=sys.stderr)
+    return key
+
+
+def listed(modalities: str | None) -> list[str] | None:
+    """ "text,image" → ["text", "image"]."""
+    return None if modalities is None else [name.strip() for name in modalities.split(",")]
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before anything is computed.
+
+    Raises:
+        RequestError: if the path is a file, impossible or not writable.
+    """
+    try:
+        parents = folder.absolute().parents
+    except OSError as error:
+        raise RequestError(f"--out: '{folder}' given, but the working directory is gone; change to another") from error
+    existing = next((path for path in (folder, *parents) if os.path.lexists(path)), Path("/"))
+    if not existing.is_dir():
+        kind = "a link to nothing" if existing.is_symlink() else "a file"
+        raise RequestError(f"--out: '{folder}' given, but '{existing}' is {kind}; give a folder")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".anygpt-", dir=existing):
+            pass
+    except OSError as error:
+        raise RequestError(
+            f"--out: '{folder}' given, but '{existing}' cannot be written ({error.strerror}); give another folder"
+        ) from error
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"--out: '{folder}' given, which is no path ({reason}); give another folder") from error
