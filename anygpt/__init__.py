@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 # Public name → where it lives. This table is the one place where the ground floor names the floors above.
 _EXPORTS = {
     "AnyGPT": "pipelines.assistant",
-    "Reply": "pipelines.assistant",
+    "Reply": "pipelines.replies",
     "AnyToAny": "pipelines.any_to_any",
     "Request": "pipelines.any_to_any",
     "Message": "anygpt.messages",
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from pipelines.any_to_any import AnyToAny as AnyToAny
     from pipelines.any_to_any import Request as Request
     from pipelines.assistant import AnyGPT as AnyGPT
-    from pipelines.assistant import Reply as Reply
+    from pipelines.replies import Reply as Reply
 
 
 def __getattr__(name: str) -> Any:

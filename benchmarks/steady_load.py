@@ -29,7 +29,7 @@ import psutil
 
 from anygpt.media.kinds import KINDS
 from benchmarks.machine import describe
-from pipelines.media_json import WIRE_FORMS
+from pipelines.media_json import JSON_FORMS
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene
 
@@ -67,7 +67,7 @@ def bodies() -> list[dict[str, Any]]:
 def _chat(text: str, modality: str | None = None, file: bytes = b"", **options: Any) -> dict[str, Any]:
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
     if modality:
-        kind = WIRE_FORMS[modality].type
+        kind = JSON_FORMS[modality].type
         url = f"data:{KINDS[modality].mime};base64,{base64.b64encode(file).decode()}"
         parts.insert(0, {"type": kind, kind: {"url": url}})
     return {"model": "tiny", "messages": [{"role": "user", "content": parts}], "max_tokens": 24, **options}

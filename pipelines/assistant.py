@@ -6,65 +6,23 @@ import asyncio
 import os
 import queue
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from anygpt.config.loading import load_stack_config
 from anygpt.config.schema import StackConfig
 from anygpt.errors import RequestError, StageError
-from anygpt.events import Done, Event, Failed, MediaFailed, MediaReady, MediaStarted, TextDelta, Usage
-from anygpt.messages import MediumRef, Message, Part, modality_of
+from anygpt.events import Event
+from anygpt.messages import Message, Part
 from anygpt.options import RequestOptions, SamplingOptions, drawn_seed
 from pipelines.any_to_any import AnyToAny, Request
 from pipelines.executors import start_executor
 from pipelines.executors.contract import Executor
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A finished reply.
-
-    Attributes:
-        parts: text and media in order, as far as they were asked for.
-        conversation: the conversation with this reply added, to go on from.
-        errors: media that were lost on the way.
-        seed: gives the same reply again.
-        timings: stage → seconds.
-    """
-
-    parts: tuple[Part, ...]
-    conversation: tuple[Message, ...]
-    errors: tuple[MediaFailed, ...]
-    finish_reason: str
-    usage: Usage
-    timings: Mapping[str, float]
-    seed: int
-
-    @property
-    def text(self) -> str:
-        """All text, joined."""
-        return "".join(part for part in self.parts if isinstance(part, str))
-
-    @property
-    def images(self) -> list[Any]:
-        """The pictures, in order."""
-        return self._media("image")
-
-    @property
-    def audios(self) -> list[Any]:
-        """The sounds, in order."""
-        return self._media("audio")
-
-    @property
-    def videos(self) -> list[Any]:
-        """The videos, in order."""
-        return self._media("video")
-
-    def _media(self, modality: str) -> list[Any]:
-        return [part for part in self.parts if modality_of(part) == modality]
+from pipelines.replies import Reply, ReplyBuilder
 
 
 class AnyGPT:
@@ -205,10 +163,11 @@ class AnyGPT:
             own = {**options, "seed": seeds[at]} if seeds else options
             history = histories[at] if histories else ()
             requests.append(make_request(message, history=history, system=system, **own))
-        collected = [ReplyCollector(request) for request in requests]
-        for event in self.run(requests):
-            collected[event.request].take(event)
-        return [collector.reply() for collector in collected]
+        replies = [ReplyBuilder() for _ in requests]
+        with closing(self.run(requests)) as events:
+            for event in events:
+                replies[event.request].take(event)
+        return [reply.reply(request) for reply, request in zip(replies, requests, strict=True)]
 
     def stream(
         self,
@@ -332,59 +291,3 @@ def _several(name: str, values: Any) -> tuple[Any, ...]:
     if not isinstance(values, (str, list, tuple)):
         raise RequestError(f"{name}: a {type(values).__name__} given, expected a list")
     return (values,) if isinstance(values, str) else tuple(values)
-
-
-@dataclass
-class ReplyCollector:
-    """Puts one request's events together to a reply."""
-
-    request: Request
-    parts: list[Part] = field(default_factory=list)  # hidden text included
-    shown: list[bool] = field(default_factory=list)
-    places: dict[int, int] = field(default_factory=dict)
-    errors: list[MediaFailed] = field(default_factory=list)
-    done: Done | None = None
-    failed: Failed | None = None
-
-    def take(self, event: Event) -> None:
-        """Add one event."""
-        if isinstance(event, TextDelta):
-            if self.parts and isinstance(self.parts[-1], str):
-                self.parts[-1] += event.text
-            else:
-                self._append(event.text, shown=not event.hidden)
-        elif isinstance(event, MediaStarted):
-            self.places[event.index] = len(self.parts)
-            self._append(MediumRef(event.modality), shown=True)
-        elif isinstance(event, MediaReady):
-            self.parts[self.places[event.index]] = event.medium
-        elif isinstance(event, MediaFailed):
-            self.errors.append(event)
-        elif isinstance(event, Done):
-            self.done = event
-        elif isinstance(event, Failed):
-            self.failed = event
-
-    def _append(self, part: Part, *, shown: bool) -> None:
-        self.parts.append(part)
-        self.shown.append(shown)
-
-    def reply(self) -> Reply:
-        """The finished reply.
-
-        Raises:
-            AnyGPTError: if the request failed.
-        """
-        if self.failed:
-            raise self.failed.error
-        assert self.done is not None, "a request always ends with Done or Failed"
-        wanted = zip(self.parts, self.shown, strict=True)
-        return Reply(
-            parts=tuple(part for part, shown in wanted if shown and not isinstance(part, MediumRef)),
-            conversation=(*self.request.conversation, Message("assistant", self.parts)),
-            errors=tuple(self.errors),
-            finish_reason=self.done.finish_reason,
-            usage=self.done.usage,
-            timings=self.done.timings,
-            seed=self.request.options.seed,
-        )

@@ -13,7 +13,7 @@ from anygpt.media.kinds import KINDS
 
 
 @dataclass(frozen=True)
-class WireForm:
+class JsonForm:
     """One modality on its way.
 
     Attributes:
@@ -25,18 +25,18 @@ class WireForm:
     listed: str
 
 
-WIRE_FORMS = {
-    "image": WireForm("image_url", "images"),
-    "audio": WireForm("audio_url", "audios"),
-    "video": WireForm("video_url", "videos"),
-    "points": WireForm("points_url", "point_clouds"),
+JSON_FORMS = {
+    "image": JsonForm("image_url", "images"),
+    "audio": JsonForm("audio_url", "audios"),
+    "video": JsonForm("video_url", "videos"),
+    "points": JsonForm("points_url", "point_clouds"),
 }
-MODALITY_OF_TYPE = {form.type: modality for modality, form in WIRE_FORMS.items()}
+MODALITY_OF_TYPE = {form.type: modality for modality, form in JSON_FORMS.items()}
 
 
 def medium_json(modality: str, medium: Any) -> dict[str, Any]:
     """A medium as JSON."""
-    form = WIRE_FORMS[modality]
+    form = JSON_FORMS[modality]
     return {"type": form.type, form.type: {"url": KINDS[modality].data_url(medium)}}
 
 

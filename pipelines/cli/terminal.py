@@ -7,19 +7,19 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from anygpt.config.schema import Limits
 from anygpt.errors import AnyGPTError, RequestError
-from anygpt.events import MediaProgress, MediaReady, TextDelta
 from anygpt.media.kinds import KINDS
 from anygpt.messages import Message, modality_of
 from pipelines.any_to_any import Request
-from pipelines.assistant import AnyGPT, Reply, ReplyCollector, make_request
+from pipelines.assistant import AnyGPT, make_request
 from pipelines.cli.error_line import error_line
 from pipelines.cli.progress import Progress
+from pipelines.replies import Reply, ReplyBuilder, ReplyMedium, ReplyText
 
 
 def load_file(modality: str, path: Path, limits: Limits) -> Any:
@@ -65,24 +65,24 @@ def print_reply(
     Raises:
         AnyGPTError: if the request failed.
     """
-    collector, paths, progress = ReplyCollector(request), {}, Progress()
+    builder, paths, progress = ReplyBuilder(), dict[int, Path](), Progress()
     has_open_line = False
     try:
-        for event in model.run([request]):
-            collector.take(event)
-            if isinstance(event, TextDelta) and not event.hidden and not quiet:
-                progress.clear()
-                print(event.text, end="", flush=True)
-                has_open_line = True
-            elif isinstance(event, MediaProgress):
-                progress.show(f"medium {event.index + 1}: step {event.step} of {event.steps}")
-            elif isinstance(event, MediaReady):
-                paths[event.index] = _save(event, out_dir, first_number + event.index)
+        with closing(model.run([request])) as events:
+            for part in map(builder.take, events):
+                if isinstance(part, ReplyText) and not part.hidden and not quiet:
+                    progress.clear()
+                    print(part.added, end="", flush=True)
+                    has_open_line = True
+                elif isinstance(part, ReplyMedium) and part.medium is not None:
+                    paths[part.index] = _save(part, out_dir, first_number + part.index)
+                elif isinstance(part, ReplyMedium) and part.step:
+                    progress.show(f"medium {part.index + 1}: step {part.step} of {part.steps}")
     finally:
         progress.clear()
         if has_open_line:
             print(flush=True)
-    reply = collector.reply()
+    reply = builder.reply(request)
     ordered = [path for _, path in sorted(paths.items())]
     if ordered and not quiet:
         print(*ordered, sep="\n", flush=True)
@@ -91,16 +91,16 @@ def print_reply(
     return reply, ordered
 
 
-def _save(event: MediaReady, out_dir: Path, number: int) -> Path:
+def _save(finished: ReplyMedium, out_dir: Path, number: int) -> Path:
     """Save a medium as `reply-<number>`, or under the next number that no other program has taken meanwhile."""
-    kind = KINDS[event.modality]
+    kind = KINDS[finished.modality]
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         path = _claimed(out_dir, number, kind.suffix)
     except OSError as error:
         raise RequestError(f"--out: '{out_dir}' cannot be written ({error.strerror}); give another folder") from error
     try:
-        kind.save(event.medium, path)
+        kind.save(finished.medium, path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -12,43 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from anygpt.errors import AnyGPTError
-from anygpt.events import Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta
+from anygpt.events import Event
 from anygpt.media.kinds import KINDS
-from anygpt.messages import MediumRef, Message
+from anygpt.messages import Message
 from pipelines.demo.backends import MediaReceived, SeedUsed
 from pipelines.demo.media import Attachment, write_file
+from pipelines.replies import ReplyBuilder, ReplyMedium, ReplyText
 
 STOPPED = "stopped"
 
 
 @dataclass
-class Words:
-    """Text of a reply; hidden text belongs to the conversation alone."""
+class ShownReply:
+    """A reply as far as it has come, and what the chat shows of it.
 
-    text: str
-    hidden: bool
+    Attributes:
+        seed: what it is made with.
+        stopped: no medium is under way any more.
+        files: the files of finished media, by the media's numbers.
+        unshown: why a finished medium cannot be shown, by its number.
+    """
 
-
-@dataclass
-class Place:
-    """Where a medium stands in a reply: `line` is shown until its `file` is there, and for good where it is lost."""
-
-    modality: str
-    name: str
-    line: str
-    medium: Any = None
-    file: Path | None = None
-    lost: bool = False
-
-
-@dataclass
-class Reply:
-    """A reply as far as it has come, and the seed that it was made with. Once stopped, no medium is under way."""
-
-    parts: list[Words | Place] = field(default_factory=list)
+    builder: ReplyBuilder = field(default_factory=ReplyBuilder)
     seed: int | None = None
     stopped: bool = False
-    places: dict[int, Place] = field(default_factory=dict)
+    files: dict[int, Path] = field(default_factory=dict)
+    unshown: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def has_parts(self) -> bool:
+        """True once something of the reply has come."""
+        return bool(self.builder.parts)
 
     def take(self, event: Event | SeedUsed, folder: Path) -> None:
         """Add one event; a finished medium is written to a file in `folder`.
@@ -56,57 +50,46 @@ class Reply:
         Raises:
             AnyGPTError: if the event says that the request failed.
         """
-        if isinstance(event, Failed):
-            raise event.error
         if isinstance(event, SeedUsed):
             self.seed = event.seed
-        elif isinstance(event, TextDelta):
-            self._write(event)
-        elif isinstance(event, MediaStarted):
-            name = f"{KINDS[event.modality].word} {event.index + 1}"
-            self.places[event.index] = Place(event.modality, name, f"{name}: started")
-            self.parts.append(self.places[event.index])
-        elif isinstance(event, MediaProgress):
-            place = self.places[event.index]
-            place.line = f"{place.name}: step {event.step} of {event.steps}"
-        elif isinstance(event, MediaReady):
-            self.places[event.index].medium = event.medium
-            self._show(self.places[event.index], event, folder)
-        elif isinstance(event, MediaFailed):
-            place = self.places[event.index]
-            place.line, place.lost = f"⚠ {place.name} is lost: {event.stage}: {event.message}", True
-        if self.stopped:  # in another thread, while the event was on its way
-            self.stop()
-
-    def _write(self, delta: TextDelta) -> None:
-        last = self.parts[-1] if self.parts else None
-        if isinstance(last, Words):
-            last.text += delta.text
-        else:
-            self.parts.append(Words(delta.text, delta.hidden))
-
-    def _show(self, place: Place, event: MediaReady, folder: Path) -> None:
-        try:
-            encode = KINDS[event.modality].encode
-            data = event.file if isinstance(event, MediaReceived) else encode(event.medium)
-            place.file = write_file(folder, event.modality, data)
-        except AnyGPTError as error:
-            place.line, place.lost = f"⚠ {place.name} cannot be shown: {error}", True
+            return
+        part = self.builder.take(event)
+        if isinstance(part, ReplyMedium) and part.medium is not None:
+            try:
+                encode = KINDS[part.modality].encode
+                data = event.file if isinstance(event, MediaReceived) else encode(part.medium)
+                self.files[part.index] = write_file(folder, part.modality, data)
+            except AnyGPTError as error:
+                self.unshown[part.index] = str(error)
 
     def stop(self) -> None:
         """Say at every unfinished medium that it will not come."""
         self.stopped = True
-        for place in self.places.values():
-            if place.file is None and not place.lost:
-                place.line = f"{place.name}: {STOPPED}"
 
     def message(self) -> Message:
-        """The reply as the model reads it later: all text, and a reference where a medium is missing."""
-        return Message("assistant", [_part(part) for part in self.parts])
+        """The reply as the model reads it later."""
+        return self.builder.message()
 
     def content(self) -> list[dict[str, Any]]:
-        """The reply as it is shown."""
-        return [_shown(part) for part in self.parts if not (isinstance(part, Words) and part.hidden)]
+        """The reply as the chat takes it."""
+        return [self._shown(part) for part in self.builder.shown]
+
+    def _shown(self, part: ReplyText | ReplyMedium) -> dict[str, Any]:
+        if isinstance(part, ReplyText):
+            return _text(part.text)
+        file = self.files.get(part.index)
+        return _text(self._line(part)) if file is None else _file(file, part.modality)
+
+    def _line(self, medium: ReplyMedium) -> str:
+        """What is said in the place of a medium that is not there."""
+        name = f"{KINDS[medium.modality].word} {medium.index + 1}"
+        if medium.failure is not None:
+            return f"⚠ {name} is lost: {medium.failure.stage}: {medium.failure.message}"
+        if medium.index in self.unshown:
+            return f"⚠ {name} cannot be shown: {self.unshown[medium.index]}"
+        if self.stopped:
+            return f"{name}: {STOPPED}"
+        return f"{name}: step {medium.step} of {medium.steps}" if medium.step else f"{name}: started"
 
 
 @dataclass
@@ -125,7 +108,7 @@ class Turn:
 
     question: Message | None = None
     attached: Sequence[Attachment] = ()
-    reply: Reply = field(default_factory=Reply)
+    reply: ShownReply = field(default_factory=ShownReply)
     note: str = ""
     ended: bool = False
     kept: bool = False
@@ -153,7 +136,7 @@ class Turn:
         if self.question is not None and self.question.text:
             said.append(_text(self.question.text))
         answered = [*self.reply.content(), *([_text(self.note)] if self.note else [])]
-        if self.ended and self.reply.parts and self.reply.seed is not None:
+        if self.ended and self.reply.has_parts and self.reply.seed is not None:
             answered.append({"type": "text", "text": f"<small>seed {self.reply.seed}</small>"})
         both = [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
         return [bubble for bubble in both if bubble["content"]]
@@ -183,7 +166,7 @@ class Session:
     def stop(self) -> None:
         """End a running turn where it is; what was written stays in the conversation."""
         if self.turns:
-            self.turns[-1].end(kept=bool(self.turns[-1].reply.parts), note=STOPPED)
+            self.turns[-1].end(kept=self.turns[-1].reply.has_parts, note=STOPPED)
         self.busy = False
 
     def rest(self) -> None:
@@ -208,18 +191,6 @@ class Session:
     def bubbles(self) -> list[dict[str, Any]]:
         """What the chat shows."""
         return [bubble for turn in self.turns for bubble in turn.bubbles()]
-
-
-def _part(part: Words | Place) -> Any:
-    if isinstance(part, Words):
-        return part.text
-    return MediumRef(part.modality) if part.medium is None else part.medium
-
-
-def _shown(part: Words | Place) -> dict[str, Any]:
-    if isinstance(part, Words):
-        return _text(part.text)
-    return _text(part.line) if part.file is None else _file(part.file, part.modality)
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from anygpt.events import Done, Event, MediaFailed, MediaProgress, MediaStarted,
 from anygpt.messages import MediumRef, Message, modality_of
 from pipelines.demo.backends import MediaReceived, SeedUsed
 from pipelines.demo.connections import connection_options, proxies_in_use
-from pipelines.media_json import WIRE_FORMS, medium_from_json, medium_json
+from pipelines.media_json import JSON_FORMS, medium_from_json, medium_json
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 900.0  # longer than a service takes to give up on a reply by itself
@@ -107,7 +107,7 @@ class HttpBackend:
 
 def _known(model: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Those of a model's modalities that can travel."""
-    return tuple(name for name in model.get(key, ()) if name in WIRE_FORMS)
+    return tuple(name for name in model.get(key, ()) if name in JSON_FORMS)
 
 
 @dataclass
@@ -144,7 +144,7 @@ class _ChunkReader:
             yield from self._place(item["index"], item["type"])
             if item["step"]:
                 yield MediaProgress(0, self.numbers[item["index"]], item["step"], item["steps"])
-        for modality, form in WIRE_FORMS.items():
+        for modality, form in JSON_FORMS.items():
             for item in delta.get(form.listed) or ():
                 yield from self._place(item["index"], modality)
                 yield self._received(item, modality)
@@ -209,5 +209,5 @@ def _message_json(message: Message) -> dict[str, Any]:
             if isinstance(part, MediumRef):
                 media.setdefault("errors", []).append({"type": modality, **place})
             else:
-                media.setdefault(WIRE_FORMS[modality].listed, []).append({**medium_json(modality, part), **place})
+                media.setdefault(JSON_FORMS[modality].listed, []).append({**medium_json(modality, part), **place})
     return {"role": "assistant", "content": message.text or None, **media}

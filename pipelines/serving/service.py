@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse
 
 from anygpt.config.schema import StackConfig
 from anygpt.errors import AnyGPTError, ConfigError
-from anygpt.events import Event, Failed, MediaFailed, MediaReady
+from anygpt.events import Done, Event, Failed, MediaFailed, MediaReady
 from anygpt.messages import Message
 from pipelines.any_to_any import AnyToAny
 from pipelines.any_to_any import Request as PipelineRequest
@@ -193,7 +193,7 @@ class Service:
                 raise cause
             if all("images" in reply.media for reply in replies):
                 return JSONResponse({"created": replies[0].created, "data": [_picture(reply) for reply in replies]})
-        said = replies[0].text or "nothing"
+        said = replies[0].builder.text or "nothing"
         message = f"prompt: no picture was made of it; the model says: {said}"
         raise ServiceError(400, message, param="prompt", code="no_picture")
 
@@ -278,10 +278,13 @@ class Service:
 
     def _take(self, event: Event, reply: ChatReply) -> dict[str, Any] | None:
         delta = reply.delta(event)
-        if isinstance(event, (MediaReady, MediaFailed)):
-            self.metrics.media.labels(event.modality, "made" if isinstance(event, MediaReady) else "lost").inc()
-        if reply.done is event:
-            self.metrics.count_reply(reply.usage(), reply.done.timings)
+        match event:
+            case MediaReady(modality=modality):
+                self.metrics.media.labels(modality, "made").inc()
+            case MediaFailed(modality=modality):
+                self.metrics.media.labels(modality, "lost").inc()
+            case Done(timings=timings):
+                self.metrics.count_reply(reply.usage(), timings)
         return delta
 
     def _authorize(self, http: Request) -> None:

@@ -20,7 +20,7 @@ from anygpt.messages import MediumRef, modality_of
 from pipelines.assistant import make_request
 from pipelines.cli import main as cli
 from pipelines.media_decoding.pool import DecoderPool
-from pipelines.media_json import WIRE_FORMS, medium_from_json, medium_json
+from pipelines.media_json import JSON_FORMS, medium_from_json, medium_json
 from pipelines.serving.app import create_app
 from pipelines.serving.bodies import parse_body
 from pipelines.serving.requests import chat_request, media_bytes
@@ -188,7 +188,7 @@ def test_http_takes_openais_input_audio(client):
 @pytest.mark.parametrize("modality", OUTPUTS)
 def test_http_gives_media_and_takes_them_back(client, modality):
     message = client.post("/v1/chat/completions", json=chat("Hello", [modality])).json()["choices"][0]["message"]
-    (item,) = message[WIRE_FORMS[modality].listed]
+    (item,) = message[JSON_FORMS[modality].listed]
     assert isinstance(medium_from_json(item), KINDS[modality].value)
     if modality == "audio":
         assert base64.b64decode(message["audio"]["data"])[:4] == b"RIFF"
@@ -200,7 +200,7 @@ def test_http_gives_media_and_takes_them_back(client, modality):
 def test_http_makes_so_many_frames_and_seconds(client):
     for modality, option in (("video", {"frames": 3}), ("audio", {"duration_s": 0.1})):
         answer = client.post("/v1/chat/completions", json={**chat("Hello", [modality]), **option}).json()
-        (item,) = answer["choices"][0]["message"][WIRE_FORMS[modality].listed]
+        (item,) = answer["choices"][0]["message"][JSON_FORMS[modality].listed]
         made = medium_from_json(item)
         assert (len(made.frames) == 3) if modality == "video" else made.duration_s == pytest.approx(0.1)
     too_many = client.post("/v1/chat/completions", json={**chat("Hello", ["video"]), "frames": 65})
@@ -210,7 +210,7 @@ def test_http_makes_so_many_frames_and_seconds(client):
 
 @pytest.mark.parametrize("modality", INPUTS)
 def test_http_refuses_broken_media_and_addresses(client, modality):
-    kind = WIRE_FORMS[modality].type
+    kind = JSON_FORMS[modality].type
     for url, status in ((f"data:{KINDS[modality].mime};base64,AAAA", 400), ("http://169.254.169.254/x", 400)):
         answer = client.post("/v1/chat/completions", json=chat([{"type": kind, kind: {"url": url}}], ["text"]))
         assert (answer.status_code, len(answer.json()["error"]["message"].splitlines())) == (status, 1)

@@ -12,7 +12,7 @@ from anygpt.media import encode_png
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message
 from pipelines.demo.backends import MediaReceived, SeedUsed
-from pipelines.demo.conversation import Reply, Session
+from pipelines.demo.conversation import Session, ShownReply
 from pipelines.demo.media import Attachment
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene
@@ -20,8 +20,8 @@ from pipelines.tiny.world.scenes import Scene
 STAR = Scene("star", "red")
 
 
-def taken(folder: Path, *events: Event) -> Reply:
-    reply = Reply()
+def taken(folder: Path, *events: Event) -> ShownReply:
+    reply = ShownReply()
     for event in events:
         reply.take(event, folder)
     return reply
@@ -187,7 +187,7 @@ def test_asking_again_takes_the_last_question_without_its_reply(session):
     again = session.ask_again()
     assert again is session.turns[-1]
     assert [turn.question for turn in session.turns] == [Message("user", "Hello"), Message("user", "More")]
-    assert again.reply.parts == []
+    assert not again.reply.has_parts
     assert Session().ask_again() is None
 
 

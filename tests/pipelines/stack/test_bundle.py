@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from anygpt.config.loading import load_stack_config
 from anygpt.config.schema import StackConfig
 from anygpt.errors import CheckpointError
-from pipelines.stack.backbone_stage import BackboneStage
 from pipelines.stack import bundle
+from pipelines.stack.backbone_stage import BackboneStage
 from pipelines.stack.build import build_stack
 from pipelines.stack.bundle import load_bundle, save_bundle
 
