@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from anygpt.errors import RequestError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 MODALITIES = ("text", "image", "audio", "video", "points")
 OUTPUT_MODALITIES = ("text", "image", "audio", "video")
@@ -22,8 +25,88 @@ def drawn_seed() -> int:
 
 
 @dataclass(frozen=True)
+class Option:
+    """One number that a request may give: its name everywhere, its range, and what it is about.
+
+    Attributes:
+        name: of the field in `GenerationOptions` or `SamplingOptions`, in Python and over HTTP.
+        kind: int or float; a float takes whole numbers, too.
+        range: what is possible at all, in words, for messages.
+        least, most: of that range.
+        without_least: `least` itself is impossible.
+        modalities: the media that it is about; empty where it is about no special ones.
+        limit: the field of a generator's config that says how much may be asked for.
+        help: a line for the command line.
+        flag: its name on the command line, where that differs.
+    """
+
+    name: str
+    kind: type[int] | type[float]
+    help: str
+    least: float
+    range: str
+    most: float = sys.float_info.max
+    without_least: bool = False
+    modalities: tuple[str, ...] = ()
+    limit: str | None = None
+    flag: str | None = None
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that is impossible; None is not given.
+
+        Raises:
+            RequestError: naming the option, the value and what was expected.
+        """
+        if value is None:
+            return
+        if self.kind is int and not _is_whole(value):
+            raise RequestError(f"{self.name}: {value!r} given, expected a whole number")
+        is_possible = _is_number(value) and self.least <= value <= self.most
+        if not is_possible or (self.without_least and value == self.least):
+            raise RequestError(f"{self.name}: {value!r} given, expected {self.range}")
+
+
+SAMPLING = (
+    Option("max_tokens", int, "Most text tokens of the reply.", 1, "at least 1"),
+    Option("temperature", float, "0 writes the likeliest text.", 0, "0 to 10", 10),
+    Option("top_p", float, "Sample from the likeliest tokens of this mass.", 0, "more than 0 and at most 1", 1, True),
+    Option("top_k", int, "Sample from so many of the likeliest tokens; 0 takes all.", 0, "0 (all) or more"),
+)
+GENERATION = (
+    Option("steps", int, "Denoising steps.", 1, "at least 1", limit="max_steps"),
+    Option("guidance", float, "Classifier-free guidance scale.", 0, "0 to 100", 100),
+    Option("width_px", int, "Width in pixels.", 1, "at least 1", modalities=("image", "video"), flag="--width"),
+    Option("height_px", int, "Height in pixels.", 1, "at least 1", modalities=("image", "video"), flag="--height"),
+    Option("frames", int, "Frames of a video.", 1, "at least 1", modalities=("video",), limit="max_frames"),
+    Option(
+        "duration_s", float, "Seconds of a sound.", 0, "a number above 0", without_least=True,
+        modalities=("audio",), limit="max_duration_s", flag="--duration",
+    ),
+)  # fmt: skip
+OPTIONS = {option.name: option for option in (*SAMPLING, *GENERATION)}
+
+
+class ReplyOptions(TypedDict, total=False):
+    """What may be given by name for a reply; None is the same as not given. See the classes below."""
+
+    seed: int | None
+    modalities: str | Sequence[str] | None
+    stop: str | Sequence[str] | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    steps: int | None
+    guidance: float | None
+    width_px: int | None
+    height_px: int | None
+    frames: int | None
+    duration_s: float | None
+
+
+@dataclass(frozen=True)
 class GenerationOptions:
-    """How a generator samples one medium; None takes the generator's configured default.
+    """How a generator samples one medium; None takes the generator's configured default. `GENERATION` says more.
 
     Attributes:
         seed: the medium's own seed.
@@ -43,14 +126,13 @@ class GenerationOptions:
     duration_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "width_px", "height_px", "frames"):
-            _check_count(name, getattr(self, name), least=1)
-        if self.guidance is not None and not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
-            raise RequestError(f"guidance: {self.guidance!r} given, expected 0 to 100")
-        if self.duration_s is not None and not (
-            _is_number(self.duration_s) and 0 < self.duration_s <= sys.float_info.max
-        ):
-            raise RequestError(f"duration_s: {self.duration_s!r} given, expected a number above 0")
+        for option in GENERATION:
+            option.check(getattr(self, option.name))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was given besides the seed: option → value."""
+        return {option.name: value for option in GENERATION if (value := getattr(self, option.name)) is not None}
 
 
 MAX_STOPS = 16  # each is looked for after every token
@@ -78,13 +160,8 @@ class SamplingOptions:
     modalities: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _check_count("max_tokens", self.max_tokens, least=1)
-        if not (_is_number(self.temperature) and 0 <= self.temperature <= 10):
-            raise RequestError(f"temperature: {self.temperature!r} given, expected 0 to 10")
-        if not (_is_number(self.top_p) and 0 < self.top_p <= 1):
-            raise RequestError(f"top_p: {self.top_p!r} given, expected more than 0 and at most 1")
-        if not _is_whole(self.top_k) or self.top_k < 0:
-            raise RequestError(f"top_k: {self.top_k!r} given, expected 0 (all) or more")
+        for option in SAMPLING:
+            option.check(getattr(self, option.name))
         if len(self.stop) > MAX_STOPS:
             raise RequestError(f"stop: {len(self.stop):,} strings given, expected at most {MAX_STOPS}")
         for text in self.stop:
@@ -107,8 +184,8 @@ class SamplingOptions:
         """True where the reply may hold this modality."""
         return self.modalities is None or modality in self.modalities
 
-    def in_question(self, modalities: Collection[str]) -> list[str]:
-        """Those that an option may be meant for: what the reply may hold; all of them where it may hold none."""
+    def possible(self, modalities: Collection[str]) -> list[str]:
+        """Those of the modalities that the reply may hold; all of them where it may hold none."""
         return [*filter(self.allows, modalities)] or [*modalities]
 
     @property
@@ -119,7 +196,7 @@ class SamplingOptions:
 
 
 @dataclass(frozen=True)
-class RequestOptions:
+class RequestOptions(GenerationOptions):
     """Everything that may be asked besides the conversation.
 
     Attributes:
@@ -128,29 +205,43 @@ class RequestOptions:
 
     seed: int = field(default_factory=drawn_seed)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
-    steps: int | None = None
-    guidance: float | None = None
-    width_px: int | None = None
-    height_px: int | None = None
-    frames: int | None = None
-    duration_s: float | None = None
 
     def __post_init__(self) -> None:
         if not _is_whole(self.seed) or not 0 <= self.seed <= MAX_SEED:
             raise RequestError(f"seed: {self.seed!r} given, expected a whole number from 0 to {MAX_SEED}")
-        self.generation(0)
+        super().__post_init__()
 
     def generation(self, index: int) -> GenerationOptions:
         """Options of the reply's `index`-th medium; each has a seed of its own."""
-        return GenerationOptions(
-            self.seed + index,
-            self.steps,
-            self.guidance,
-            self.width_px,
-            self.height_px,
-            self.frames,
-            self.duration_s,
-        )
+        return GenerationOptions(self.seed + index, **self.asked)
+
+
+def request_options(**options: Unpack[ReplyOptions]) -> RequestOptions:
+    """Options by name. Without a seed one is drawn.
+
+    Raises:
+        RequestError: if a name is unknown or a value impossible.
+    """
+    given: Mapping[str, Any] = {name: value for name, value in options.items() if value is not None}
+    known = ReplyOptions.__annotations__
+    for name in options.keys() - known.keys():
+        raise RequestError(f"options: no option is called '{name}'; there are: {', '.join(known)}")
+    lists: dict[str, Any] = {name: several(name, given[name]) for name in ("modalities", "stop") if name in given}
+    sampling = {option.name: given[option.name] for option in SAMPLING if option.name in given}
+    generation = {option.name: given[option.name] for option in GENERATION if option.name in given}
+    seed = given["seed"] if "seed" in given else drawn_seed()
+    return RequestOptions(seed=seed, sampling=SamplingOptions(**sampling, **lists), **generation)
+
+
+def several(name: str, values: Any) -> tuple[Any, ...]:
+    """A list of values; a single string counts as one.
+
+    Raises:
+        RequestError: if it is something else.
+    """
+    if not isinstance(values, (str, list, tuple)):
+        raise RequestError(f"{name}: a {type(values).__name__} given, expected a list")
+    return (values,) if isinstance(values, str) else tuple(values)
 
 
 def _is_whole(value: Any) -> bool:
@@ -159,12 +250,3 @@ def _is_whole(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return _is_whole(value) or isinstance(value, float)
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if value is None:
-        return
-    if not _is_whole(value):
-        raise RequestError(f"{name}: {value!r} given, expected a whole number")
-    if value < least:
-        raise RequestError(f"{name}: {value} given, expected at least {least}")

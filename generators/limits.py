@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from anygpt.errors import RequestError
+from anygpt.options import OPTIONS
 
-# Option → the field of a generator's config that limits it; a generator without the field has no such option.
-LIMITS = {"steps": "max_steps", "frames": "max_frames", "duration_s": "max_duration_s"}
+
+def limit_of(config: Any, option: str) -> float | None:
+    """The most of an option that a generator's config allows; None where it has no such limit."""
+    field = OPTIONS[option].limit
+    return None if field is None else getattr(config, field, None)
 
 
 def check_limits(config: Any, modality: str, **asked: float | None) -> None:
@@ -21,13 +25,13 @@ def check_limits(config: Any, modality: str, **asked: float | None) -> None:
         RequestError: naming the option, the limit and how to raise it.
     """
     for name, value in asked.items():
-        most = getattr(config, LIMITS[name], None)
+        most, field = limit_of(config, name), OPTIONS[name].limit
         if value is not None and most is not None and value > most:
             raise RequestError(
-                f"{name}: {_said(value)} given, expected at most {LIMITS[name]}={_said(most)}; "
-                f"ask for less, or raise generators.{modality}.{LIMITS[name]}"
+                f"{name}: {_number(value)} given, expected at most {field}={_number(most)}; "
+                f"ask for less, or raise generators.{modality}.{field}"
             )
 
 
-def _said(number: float) -> str:
+def _number(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"

@@ -17,15 +17,13 @@ from anygpt.config.schema import Limits
 from anygpt.errors import AnyGPTError, CancelledError, RequestError, StageError, TimedOutError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
 from anygpt.media.kinds import KINDS
-from anygpt.messages import MediumRef, Message, check_conversation, modality_of
-from anygpt.options import GenerationOptions, RequestOptions
+from anygpt.messages import MediumRef, Message, modality_of
+from anygpt.options import RequestOptions
 from backbone.steps import RowDone, TextPiece
+from pipelines.admission import check_generation, check_request
 from pipelines.executors.contract import Executor
 from pipelines.executors.patience import PATIENCE, Patience
 from pipelines.stack.stage_types import MediumRequest
-
-# Options that only some modalities have.
-_OPTIONS_OF = {("width_px", "height_px"): ("image", "video"), ("frames",): ("video",), ("duration_s",): ("audio",)}
 
 
 @dataclass
@@ -108,10 +106,10 @@ class _Reply:
 
     async def _answer(self) -> RowDone:
         conversation = list(self.request.conversation)
-        self._check(conversation)
-        await self._check_generation()
+        options, made = self.request.options, self.executor.output_modalities
+        check_request(conversation, options, self.pipeline.limits, made)
+        await check_generation(options, made, self.executor.check_generation)
         features = await self._encode(conversation)
-        options = self.request.options
         finished: RowDone | None = None
         try:
             async for event in self.executor.reply(
@@ -137,50 +135,6 @@ class _Reply:
             )
         assert finished is not None, "a reply always ends with RowDone"
         return finished
-
-    def _check(self, conversation: Sequence[Message]) -> None:
-        check_conversation(conversation)
-        limits = self.pipeline.limits
-        chars = sum(len(message.text) for message in conversation)
-        media = sum(not isinstance(part, str) for message in conversation for part in message.parts)
-        if chars > limits.max_text_chars:
-            raise RequestError(f"conversation: {chars} characters given, expected at most {limits.max_text_chars}")
-        if media > limits.max_media:
-            raise RequestError(f"conversation: {media} media given, expected at most {limits.max_media}")
-        for modality in self.request.options.sampling.modalities or ():
-            if modality != "text" and modality not in self.executor.output_modalities:
-                known = ", ".join(("text", *self.executor.output_modalities))
-                raise RequestError(f"modalities: {modality} given, but this stack only produces: {known}")
-
-    async def _check_generation(self) -> None:
-        """Refuse options that none of the generators in question can follow, or that are not of this stack's media."""
-        options = self.request.options
-        if options.generation(0) == GenerationOptions(options.seed):
-            return
-        made = self.executor.output_modalities
-        for names, modalities in _OPTIONS_OF.items():
-            given = {name: value for name in names if (value := getattr(options, name)) is not None}
-            if not given:
-                continue
-            having = [modality for modality in made if modality in modalities]
-            if not having:
-                (name, value), known = next(iter(given.items())), ", ".join(("text", *made))
-                wanted = " or ".join(modalities)
-                raise RequestError(f"{name}: {value} given for {wanted}, but this stack only produces: {known}")
-            await self._check_any(options.sampling.in_question(having), GenerationOptions(**given))
-        await self._check_any(options.sampling.in_question(made), options.generation(0))
-
-    async def _check_any(self, modalities: Sequence[str], options: GenerationOptions) -> None:
-        """Refuse what none of their generators can follow, in the first one's words."""
-        refusals = []
-        for modality in modalities:
-            try:
-                await self.executor.check_generation(modality, options)
-                return
-            except RequestError as error:
-                refusals.append(error)
-        if refusals:
-            raise refusals[0]
 
     async def _encode(self, conversation: Sequence[Message]) -> dict[str, Any]:
         """Features of the user's media, by modality; media in replies are not looked at again."""

@@ -11,18 +11,21 @@ from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from anygpt.config.loading import load_stack_config
 from anygpt.config.schema import StackConfig
 from anygpt.errors import RequestError, StageError
 from anygpt.events import Event
 from anygpt.messages import Message, Part
-from anygpt.options import RequestOptions, SamplingOptions, drawn_seed
+from anygpt.options import ReplyOptions, request_options, several
 from pipelines.any_to_any import AnyToAny, Request
 from pipelines.executors import start_executor
 from pipelines.executors.contract import Executor
 from pipelines.replies import Reply, ReplyBuilder
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class AnyGPT:
@@ -125,7 +128,7 @@ class AnyGPT:
         *,
         history: Sequence[Message] = (),
         system: str | None = None,
-        **options: Any,
+        **options: Unpack[ReplyOptions],
     ) -> Reply:
         """Answer one message.
 
@@ -148,7 +151,7 @@ class AnyGPT:
         histories: Sequence[Sequence[Message]] | None = None,
         seeds: Sequence[int] | None = None,
         system: str | None = None,
-        **options: Any,
+        **options: Unpack[ReplyOptions],
     ) -> list[Reply]:
         """Answer several messages side by side; arguments as in `chat`, with a seed for each if given.
 
@@ -160,7 +163,7 @@ class AnyGPT:
                 raise RequestError(f"{name}: {len(given)} given for {len(messages)} messages, expected one for each")
         requests = []
         for at, message in enumerate(messages):
-            own = {**options, "seed": seeds[at]} if seeds else options
+            own: ReplyOptions = {**options, "seed": seeds[at]} if seeds else options
             history = histories[at] if histories else ()
             requests.append(make_request(message, history=history, system=system, **own))
         replies = [ReplyBuilder() for _ in requests]
@@ -175,7 +178,7 @@ class AnyGPT:
         *,
         history: Sequence[Message] = (),
         system: str | None = None,
-        **options: Any,
+        **options: Unpack[ReplyOptions],
     ) -> Generator[Event, None, None]:
         """Answer one message as events; arguments as in `chat`. Closing the iterator cancels the reply."""
         return self.run([make_request(message, history=history, system=system, **options)])
@@ -237,57 +240,22 @@ class AnyGPT:
         self.close()
 
 
-def request_options(
-    *,
-    seed: int | None = None,
-    modalities: str | Sequence[str] | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    width_px: int | None = None,
-    height_px: int | None = None,
-    frames: int | None = None,
-    duration_s: float | None = None,
-    **sampling: Any,
-) -> RequestOptions:
-    """Options by name; see `RequestOptions` and `SamplingOptions`. Without a seed one is drawn.
-
-    Raises:
-        RequestError: if a name is unknown or a value impossible.
-    """
-    allowed = ("max_tokens", "temperature", "top_p", "top_k", "stop")
-    unknown = sorted(sampling.keys() - set(allowed))
-    if unknown:
-        known = "seed, modalities, steps, guidance, width_px, height_px, frames, duration_s, " + ", ".join(allowed)
-        raise RequestError(f"options: no option is called '{unknown[0]}'; there are: {known}")
-    stop = sampling.pop("stop", None)
-    options = SamplingOptions(
-        modalities=None if modalities is None else _several("modalities", modalities),
-        stop=() if stop is None else _several("stop", stop),
-        **sampling,
-    )
-    seed = drawn_seed() if seed is None else seed
-    return RequestOptions(seed, options, steps, guidance, width_px, height_px, frames, duration_s)
-
-
 def make_request(
-    message: Part | Sequence[Part], *, history: Sequence[Message] = (), system: str | None = None, **options: Any
+    message: Part | Sequence[Part],
+    *,
+    history: Sequence[Message] = (),
+    system: str | None = None,
+    **options: Unpack[ReplyOptions],
 ) -> Request:
     """A request; arguments as in `AnyGPT.chat`.
 
     Raises:
         RequestError: if a part, the history or an option is impossible.
     """
-    for earlier in _several("history", history):
+    for earlier in several("history", history):
         if not isinstance(earlier, Message):
             raise RequestError(f"history: a {type(earlier).__name__} given, expected messages; give reply.conversation")
     if system and any(earlier.role == "system" for earlier in history):
         raise RequestError("system: given, but the history has a system prompt already; leave it out")
     opening = [Message("system", system)] if system else []
     return Request([*opening, *history, Message("user", message)], request_options(**options))
-
-
-def _several(name: str, values: Any) -> tuple[Any, ...]:
-    """A list of values; a single string counts as one."""
-    if not isinstance(values, (str, list, tuple)):
-        raise RequestError(f"{name}: a {type(values).__name__} given, expected a list")
-    return (values,) if isinstance(values, str) else tuple(values)

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from anygpt.options import ReplyOptions
 from pipelines.cli import loading
-from pipelines.cli.inputs import check_folder, listed
+from pipelines.cli.inputs import check_folder
 from pipelines.cli.options import (
     Address,
     AllowOutside,
     Config,
     Deploy,
-    Duration,
     ExecutorName,
-    Frames,
-    Modalities,
     Overrides,
-    ReplySeed,
-    Temperature,
     TrustRemoteCode,
 )
+from pipelines.cli.reply_options import with_reply_options
 
 
+@with_reply_options
 def chat(
+    options: ReplyOptions,
     out: Annotated[Path, typer.Option(help="Folder for the replies' media.")] = Path("replies"),
-    seed: ReplySeed = None,
-    modalities: Modalities = None,
-    temperature: Temperature = 0.0,
-    frames: Frames = None,
-    duration_s: Duration = None,
     config: Config = "tiny",
     executor: ExecutorName = "local",
     address: Address = None,
@@ -42,20 +36,13 @@ def chat(
 ) -> None:
     """Talk over several turns. /image FILE [PROMPT] (audio, video, points) attaches it, /help lists all commands."""
     from anygpt.config.loading import load_stack_config
-    from pipelines.admission import check_option_limits
-    from pipelines.assistant import request_options
+    from anygpt.options import request_options
+    from pipelines.admission import check_against_config
     from pipelines.cli.terminal import converse
 
-    options: dict[str, Any] = {
-        "seed": seed,
-        "modalities": listed(modalities),
-        "temperature": temperature,
-        "frames": frames,
-        "duration_s": duration_s,
-    }
     asked = request_options(**options)
     check_folder(out)
     trust = {"allow_outside": allow_outside, "trust_remote_code": trust_remote_code}
-    check_option_limits(load_stack_config(config, overrides or [], deploy, **trust), asked)
+    check_against_config(load_stack_config(config, overrides or [], deploy, **trust), asked)
     with loading.load_model(config, overrides or [], executor, address, deploy, **trust) as model:
         converse(model, out, options)

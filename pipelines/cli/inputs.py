@@ -39,11 +39,6 @@ def given_key(api_key: str | None) -> str | None:
     return key
 
 
-def listed(modalities: str | None) -> list[str] | None:
-    """ "text,image" → ["text", "image"]."""
-    return None if modalities is None else [name.strip() for name in modalities.split(",")]
-
-
 def check_folder(folder: Path) -> None:
     """Refuse a folder that cannot be written, before anything is computed.
 

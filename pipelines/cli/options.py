@@ -20,13 +20,6 @@ Images = Annotated[Optional[list[Path]], typer.Option("--image", help="A picture
 Sounds = Annotated[Optional[list[Path]], typer.Option("--audio", help="A sound to send along.")]  # noqa: UP045
 Videos = Annotated[Optional[list[Path]], typer.Option("--video", help="A video to send along.")]  # noqa: UP045
 Clouds = Annotated[Optional[list[Path]], typer.Option("--points", help="A point cloud or mesh to send along.")]  # noqa: UP045
-Modalities = Annotated[Optional[str], typer.Option(help="What may be produced, as in: text,image,audio,video")]  # noqa: UP045
-MaxTokens = Annotated[Optional[int], typer.Option(help="Most text tokens of the reply.")]  # noqa: UP045
-Steps = Annotated[Optional[int], typer.Option(help="Denoising steps.")]  # noqa: UP045
-Guidance = Annotated[Optional[float], typer.Option(help="Classifier-free guidance scale.")]  # noqa: UP045
-Frames = Annotated[Optional[int], typer.Option(help="Frames of a video.")]  # noqa: UP045
-Duration = Annotated[Optional[float], typer.Option("--duration", help="Seconds of a sound.")]  # noqa: UP045
-Temperature = Annotated[float, typer.Option(help="0 writes the likeliest text.")]
 ExecutorName = Annotated[
     str, typer.Option("--executor", help="local: all stages in this process; ray: each in one of its own.")
 ]
@@ -45,7 +38,3 @@ ApiKey = Annotated[
 ]
 AllowNoKey = Annotated[bool, typer.Option("--allow-no-key", help="Let other machines in without a key.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0, max=MAX_SEED)]
-ReplySeed = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--seed", help="The same seed gives the same reply; drawn anew if not given.", min=0, max=MAX_SEED),
-]

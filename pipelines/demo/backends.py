@@ -72,8 +72,8 @@ class LocalBackend:
         self, conversation: Sequence[Message], options: Mapping[str, Any]
     ) -> AsyncGenerator[Event | SeedUsed, None]:
         """As in `Backend`."""
+        from anygpt.options import request_options
         from pipelines.any_to_any import Request
-        from pipelines.assistant import request_options
 
         request = Request(list(conversation), request_options(**options))
         yield SeedUsed(request.options.seed)

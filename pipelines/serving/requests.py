@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anygpt.config.schema import StackConfig
 from anygpt.errors import MediaError, RequestError
 from anygpt.media.kinds import KINDS
 from anygpt.messages import MediumRef, Message, Part, modality_of
-from anygpt.options import drawn_seed
+from anygpt.options import OPTIONS, ReplyOptions, drawn_seed, request_options
 from pipelines.any_to_any import Request
-from pipelines.assistant import request_options
 from pipelines.media_decoding.fetching import is_allowed
 from pipelines.media_decoding.pool import DecoderPool
 from pipelines.media_json import MODALITY_OF_TYPE
@@ -32,6 +31,9 @@ from pipelines.serving.schema import (
     TextPart,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
 
@@ -48,21 +50,17 @@ async def chat_request(
     if not body.messages:
         raise RequestError("messages: none given, expected at least one, the user's")
     width_px, height_px = _size(body.size)
-    options = request_options(  # first: what they refuse costs no decoding
+    stop = [text for text in [body.stop] if text] if isinstance(body.stop, str) else body.stop
+    asked = _options_of(
+        body,
         seed=body.seed,
         modalities=body.modalities or None,
+        stop=stop,
         max_tokens=_tokens(body, config),
-        temperature=body.temperature or 0.0,
-        top_p=1.0 if body.top_p is None else body.top_p,
-        top_k=body.top_k or 0,
-        stop=[text for text in [body.stop] if text] if isinstance(body.stop, str) else body.stop,
-        steps=body.steps,
-        guidance=body.guidance,
         width_px=width_px,
         height_px=height_px,
-        frames=body.frames,
-        duration_s=body.duration_s,
     )
+    options = request_options(**asked)  # first: what they refuse costs no decoding
     media = _Media(config, decoders, client)
     try:
         conversation = await asyncio.wait_for(media.conversation(body.messages), config.limits.decode_timeout_s)
@@ -96,18 +94,10 @@ def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
     if count > config.service.max_images:
         raise RequestError(f"n: {count} given, expected at most {config.service.max_images}")
     width_px, height_px = _size(body.size)
+    # Text is allowed, so that the model can say why it draws nothing.
+    asked = _options_of(body, modalities=["text", "image"], width_px=width_px, height_px=height_px)
     return [
-        Request(
-            [Message("user", body.prompt)],
-            request_options(
-                seed=first_seed + at,
-                modalities=["text", "image"],  # text, so that the model can say why it draws nothing
-                steps=body.steps,
-                guidance=body.guidance,
-                width_px=width_px,
-                height_px=height_px,
-            ),
-        )
+        Request([Message("user", body.prompt)], request_options(**{**asked, "seed": first_seed + at}))
         for at in range(count)
     ]
 
@@ -122,6 +112,12 @@ def check_model(name: str, config: StackConfig) -> None:
     if name != config.name and name not in aliases and "*" not in aliases:
         message = f"model: '{name}' given, but this service has: {config.name}"
         raise ServiceError(404, message, param="model", code="model_not_found")
+
+
+def _options_of(body: ChatBody | ImagesBody, **others: Unpack[ReplyOptions]) -> ReplyOptions:
+    """The options of the table that the body has under their own names, and `others`."""
+    own = {name: getattr(body, name, None) for name in OPTIONS}
+    return cast(ReplyOptions, {**own, **others})
 
 
 def _tokens(body: ChatBody, config: StackConfig) -> int | None:
