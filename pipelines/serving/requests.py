@@ -94,12 +94,14 @@ def image_requests(body: ImagesBody, config: StackConfig) -> list[Request]:
     if count > config.service.max_images:
         raise RequestError(f"n: {count} given, expected at most {config.service.max_images}")
     width_px, height_px = _size(body.size)
-    # Text is allowed, so that the model can say why it draws nothing.
-    asked = _options_of(body, modalities=["text", "image"], width_px=width_px, height_px=height_px)
-    return [
-        Request([Message("user", body.prompt)], request_options(**{**asked, "seed": first_seed + at}))
-        for at in range(count)
-    ]
+    requests = []
+    for at in range(count):
+        # Text is allowed, so that the model can say why it draws nothing.
+        asked = _options_of(
+            body, seed=first_seed + at, modalities=["text", "image"], width_px=width_px, height_px=height_px
+        )
+        requests.append(Request([Message("user", body.prompt)], request_options(**asked)))
+    return requests
 
 
 def check_model(name: str, config: StackConfig) -> None:
