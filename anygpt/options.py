@@ -38,6 +38,7 @@ class Option:
         limit: the field of a generator's config that says how much may be asked for.
         help: a line for the command line.
         flag: its name on the command line, where that differs.
+        label: its name on the page; None where the page has no field for it.
     """
 
     name: str
@@ -50,15 +51,14 @@ class Option:
     modalities: tuple[str, ...] = ()
     limit: str | None = None
     flag: str | None = None
+    label: str | None = None
 
     def check(self, value: Any) -> None:
-        """Refuse a value that is impossible; None is not given.
+        """Refuse a value that is impossible.
 
         Raises:
             RequestError: naming the option, the value and what was expected.
         """
-        if value is None:
-            return
         if self.kind is int and not _is_whole(value):
             raise RequestError(f"{self.name}: {value!r} given, expected a whole number")
         is_possible = _is_number(value) and self.least <= value <= self.most
@@ -67,22 +67,31 @@ class Option:
 
 
 SAMPLING = (
-    Option("max_tokens", int, "Most text tokens of the reply.", 1, "at least 1"),
-    Option("temperature", float, "0 writes the likeliest text.", 0, "0 to 10", 10),
+    Option("max_tokens", int, "Most text tokens of the reply.", 1, "at least 1", label="Length"),
+    Option("temperature", float, "0 writes the likeliest text.", 0, "0 to 10", 10, label="Temperature"),
     Option("top_p", float, "Sample from the likeliest tokens of this mass.", 0, "more than 0 and at most 1", 1, True),
     Option("top_k", int, "Sample from so many of the likeliest tokens; 0 takes all.", 0, "0 (all) or more"),
 )
 GENERATION = (
-    Option("steps", int, "Denoising steps.", 1, "at least 1", limit="max_steps"),
-    Option("guidance", float, "Classifier-free guidance scale.", 0, "0 to 100", 100),
+    Option("steps", int, "Denoising steps.", 1, "at least 1", limit="max_steps", label="Steps"),
+    Option("guidance", float, "Classifier-free guidance scale; 1 turns it off.", 0, "0 to 100", 100, label="Guidance"),
     Option("width_px", int, "Width in pixels.", 1, "at least 1", modalities=("image", "video"), flag="--width"),
     Option("height_px", int, "Height in pixels.", 1, "at least 1", modalities=("image", "video"), flag="--height"),
-    Option("frames", int, "Frames of a video.", 1, "at least 1", modalities=("video",), limit="max_frames"),
     Option(
-        "duration_s", float, "Seconds of a sound.", 0, "a number above 0", without_least=True,
-        modalities=("audio",), limit="max_duration_s", flag="--duration",
+        *("frames", int, "Frames of a video.", 1, "at least 1"),
+        modalities=("video",),
+        limit="max_frames",
+        label="Frames",
     ),
-)  # fmt: skip
+    Option(
+        *("duration_s", float, "Seconds of a sound.", 0, "a number above 0"),
+        without_least=True,
+        modalities=("audio",),
+        limit="max_duration_s",
+        flag="--duration",
+        label="Seconds",
+    ),
+)
 OPTIONS = {option.name: option for option in (*SAMPLING, *GENERATION)}
 
 
@@ -126,8 +135,8 @@ class GenerationOptions:
     duration_s: float | None = None
 
     def __post_init__(self) -> None:
-        for option in GENERATION:
-            option.check(getattr(self, option.name))
+        for name, value in self.asked.items():
+            OPTIONS[name].check(value)
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -161,7 +170,8 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         for option in SAMPLING:
-            option.check(getattr(self, option.name))
+            if option.name != "max_tokens" or self.max_tokens is not None:
+                option.check(getattr(self, option.name))
         if len(self.stop) > MAX_STOPS:
             raise RequestError(f"stop: {len(self.stop):,} strings given, expected at most {MAX_STOPS}")
         for text in self.stop:

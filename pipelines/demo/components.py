@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anygpt.errors import MissingExtraError
+from anygpt.options import GENERATION, OPTIONS, Option
 from pipelines.demo.backends import Backend
 from pipelines.demo.conversation import Session
 from pipelines.demo.examples import examples_of
@@ -121,20 +122,19 @@ def _settings(gr: Any, backend: Backend) -> dict[str, Any]:
     # Text, since a number would lose digits in the browser.
     seed = gr.Textbox(label="Seed", placeholder="drawn anew for every reply", max_lines=1)
     controls = {"modalities": allowed, "seed": seed}
-    if makes:
-        controls["steps"] = _number(gr, "Steps", "Denoising steps; 0 takes the default.")
-        controls["guidance"] = _number(gr, "Guidance", "1 turns guidance off; 0 takes the default.", precision=None)
-    if "video" in makes:
-        controls["frames"] = _number(gr, "Frames", "Of a video; 0 takes the default.")
-    if "audio" in makes:
-        controls["duration_s"] = _number(gr, "Seconds", "Of a sound; 0 takes the default.", precision=None)
-    controls["temperature"] = gr.Slider(0, 2, 0, step=0.1, label="Temperature", info="0 writes the likeliest text.")
-    controls["max_tokens"] = _number(gr, "Length", "Most text tokens; 0 takes the default.")
+    for option in GENERATION:
+        if option.label and any(modality in makes for modality in option.modalities or makes):
+            controls[option.name] = _number(gr, option)
+    temperature = OPTIONS["temperature"]
+    controls["temperature"] = gr.Slider(0, 2, 0, step=0.1, label=temperature.label, info=temperature.help)
+    controls["max_tokens"] = _number(gr, OPTIONS["max_tokens"])
     return controls
 
 
-def _number(gr: Any, label: str, info: str, precision: int | None = 0) -> Any:
-    return gr.Number(0, precision=precision, label=label, info=info)
+def _number(gr: Any, option: Option) -> Any:
+    """A field in which 0 means that nothing is asked for."""
+    precision = 0 if option.kind is int else None
+    return gr.Number(0, precision=precision, label=option.label, info=f"{option.help} 0 takes the default.")
 
 
 def import_gradio() -> Any:

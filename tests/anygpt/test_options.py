@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -8,12 +9,17 @@ import torch
 
 from anygpt.errors import RequestError
 from anygpt.options import (
+    GENERATION,
     MAX_SEED,
     MAX_STOP_LENGTH,
     MAX_STOPS,
+    OPTIONS,
+    SAMPLING,
     GenerationOptions,
+    ReplyOptions,
     RequestOptions,
     SamplingOptions,
+    request_options,
 )
 
 NOT_WHOLE = [1.0, "1", True, [1], math.nan]
@@ -76,8 +82,9 @@ def test_sampling_numbers_are_in_range(name, bad, good, expected):
 
 
 def test_top_k_is_whole_and_not_negative():
-    for value in [-1, None, *NOT_WHOLE]:
-        assert refusal(SamplingOptions, "top_k", value) == f"top_k: {value!r} given, expected 0 (all) or more"
+    assert refusal(SamplingOptions, "top_k", -1) == "top_k: -1 given, expected 0 (all) or more"
+    for value in [None, *NOT_WHOLE]:
+        assert refusal(SamplingOptions, "top_k", value) == f"top_k: {value!r} given, expected a whole number"
     assert SamplingOptions(top_k=5).top_k == 5
 
 
@@ -136,3 +143,17 @@ def test_seed_is_whole_and_one_that_torch_takes():
 def test_generation_options_follow_the_request_and_have_a_seed_for_each_medium():
     asked = {"steps": 3, "guidance": 2.0, "width_px": 64, "height_px": 32, "frames": 4, "duration_s": 1.5}
     assert RequestOptions(seed=7, **asked).generation(2) == GenerationOptions(seed=9, **asked)
+
+
+def test_the_table_holds_every_option():
+    numbers = [field.name for field in fields(GenerationOptions)[1:]]
+    assert [option.name for option in GENERATION] == numbers
+    sampling = [field.name for field in fields(SamplingOptions) if field.name not in ("stop", "modalities")]
+    assert [option.name for option in SAMPLING] == sampling
+    assert ReplyOptions.__annotations__.keys() == {"seed", "modalities", "stop", *OPTIONS}
+
+
+def test_options_by_name_leave_out_what_is_none():
+    options = request_options(seed=3, modalities="image", stop=None, temperature=None, steps=2, top_p=0.5)
+    assert options == RequestOptions(seed=3, sampling=SamplingOptions(top_p=0.5, modalities=("image",)), steps=2)
+    assert options.asked == {"steps": 2}

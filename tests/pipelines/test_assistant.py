@@ -160,7 +160,7 @@ def test_stream_closed_early_cancels_the_reply(model):
     [
         (
             {"temprature": 1.0},
-            "options: no option is called 'temprature'; there are: seed, modalities, steps, guidance",
+            "options: no option is called 'temprature'; there are: seed, modalities, stop, max_tokens",
         ),
         ({"seed": -1}, "seed: -1 given, expected a whole number from 0 to"),
         ({"seed": 2**63}, f"seed: {2**63} given, expected a whole number from 0 to {2**63 - 1}"),
