@@ -6,10 +6,8 @@ Legend: B batch, T tokens, K tokens of one step, n signal tokens, H LLM width, V
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,54 +15,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from anygpt.checkpoints.constants import is_constant
-from anygpt.checkpoints.diagnosis import TOKENIZERS, diagnose
-from anygpt.checkpoints.locate import locate
-from anygpt.checkpoints.quiet import quiet_libraries
-from anygpt.checkpoints.reading_errors import reading
-from anygpt.checkpoints.trust import check_checkpoint, remote_code_allowed
-from anygpt.errors import CheckpointError, ConfigError
+from anygpt.errors import ConfigError
 from anygpt.options import SamplingOptions
 from backbone.adapters import load_lora, load_signal_tokens, save_lora, save_signal_tokens
 from backbone.contract import Backbone
 from backbone.decoding import decode_batch
 from backbone.folding import fold_lora, unfold_lora
+from backbone.language_model import LoraOptions, load_language_model, with_lora
 from backbone.layout import IGNORED, PromptMedia, lay_out, signal_blocks
 from backbone.prompt import Prompt, PromptBuilder
 from backbone.signal_tokens import SignalTokens
 from backbone.steps import StepEvent
 
-MAX_RANK = 65_536
-
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-@dataclass
-class LoraOptions:
-    """PEFT LoRA.
-
-    Attributes:
-        rank, alpha, dropout: of every LoRA.
-        target_modules: the linear layers that get one; ["all-linear"] for all but the head.
-        fold: answer as fast as without LoRA, for the memory of those layers once more; see `Backbone.fold`.
-    """
-
-    rank: int = 32
-    alpha: int = 32
-    dropout: float = 0.0
-    target_modules: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"])
-    fold: bool = True
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.rank <= MAX_RANK:
-            raise ConfigError(f"rank: {self.rank} given, expected 1 to {MAX_RANK}; set backbone.lora=null for none")
-        if self.alpha < 1:
-            raise ConfigError(f"alpha: {self.alpha} given, expected at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout: {self.dropout} given, expected at least 0 and less than 1")
-        if not self.target_modules:
-            raise ConfigError("target_modules: none given, expected names of linear layers, or all-linear")
 
 
 @dataclass
@@ -134,7 +98,7 @@ class CausalLMBackbone(Backbone):
         self.prompts = PromptBuilder(
             tokenizer, self.signal_tokens.groups, config.media_wrap, plain_text=config.plain_text
         )
-        self.language_model = _with_lora(language_model, config.lora)
+        self.language_model = with_lora(language_model, config.lora)
         forward = inspect.signature(language_model.forward).parameters
         self._keeps_logits = "logits_to_keep" in forward
         self.eval()
@@ -142,26 +106,7 @@ class CausalLMBackbone(Backbone):
     @classmethod
     def from_config(cls, config: CausalLMConfig, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
         """Load the base model and its tokenizer; see `Backbone.from_config`."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        where, what = locate(config.pretrained), f"backbone.pretrained: '{config.pretrained}'"
-        trusted, revision = remote_code_allowed(), config.revision
-        with _reading(what, where, revision), quiet_libraries("transformers"):
-            if os.path.isfile(where):
-                raise ValueError("a file was given")
-            check_checkpoint(what, where, revision=revision)
-            tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=trusted)
-            model, info = AutoModelForCausalLM.from_pretrained(
-                where, revision=revision, trust_remote_code=trusted, dtype=dtype, output_loading_info=True
-            )
-        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-            keys = sorted(key for key in map(str, info.get(problem) or ()) if not is_constant(key))
-            if keys:
-                raise CheckpointError(
-                    f"backbone.pretrained: '{config.pretrained}' does not fit its config: {problem.replace('_', ' ')} "
-                    f"{', '.join(keys[:3])}{' …' if len(keys) > 3 else ''}"
-                )
-        model.name_or_path = config.pretrained  # what PEFT writes into lora/, rather than a path of this machine
+        model, tokenizer = load_language_model(config.pretrained, config.revision, dtype)
         return cls(config, model.to(device), tokenizer)
 
     @property
@@ -338,35 +283,3 @@ class CausalLMBackbone(Backbone):
         load_signal_tokens(self.signal_tokens, Path(folder))
         if self.config.lora:
             load_lora(self.language_model, Path(folder))
-
-
-def _reading(what: str, source: str, revision: str | None) -> AbstractContextManager[None]:
-    def explain(error: Exception) -> str | None:
-        if "Unrecognized configuration class" in str(error):
-            return "it is of a type that transformers has no causal language model for; give one that writes text"
-        return diagnose(error, source, needed=[TOKENIZERS])
-
-    advice = "expected a language model's folder or a hub name that can be reached"
-    return reading(what, source, advice=advice, revision=revision, explain=explain)
-
-
-def _with_lora(language_model: Any, options: LoraOptions | None) -> nn.Module:
-    """The model with untrained LoRA layers, which change nothing yet and are frozen until a trainer asks for them."""
-    if options is None:
-        return language_model
-    from peft import LoraConfig, get_peft_model
-
-    values = asdict(options)
-    targets = values["target_modules"]
-    config = LoraConfig(
-        r=values["rank"],
-        lora_alpha=values["alpha"],
-        lora_dropout=values["dropout"],
-        target_modules="all-linear" if targets == ["all-linear"] else targets,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        model = get_peft_model(language_model, config)
-    except ValueError as error:
-        raise ConfigError(f"backbone.lora.target_modules: {str(error).splitlines()[0]}") from error
-    return model.requires_grad_(False)

@@ -76,23 +76,26 @@ def load_points(
         return _thinned(cloud_of_rows(source, "points array", limits), num_points, rng)
     is_url = isinstance(source, str) and source[:5].lower() == "data:"
     data = read_source(source, medium="model" if is_url else "points", max_bytes=limits.max_bytes)
-    data = data.removeprefix(_BYTE_ORDER_MARK)
     name = source_name(source, "points")
-    kind = _kind_of(data)
     # Overflow and the like end in values that are not finite, which are refused.
     with errors_as_media_errors(name), np.errstate(all="ignore"):
-        if kind in _CLOUDS:
-            cloud = _CLOUDS[kind](data, name, limits)
-        elif kind in _MESHES:
-            cloud = cloud_of_meshes([_MESHES[kind](data, name, limits)], name, limits, num_points, rng)
-        elif kind == "glb":
-            cloud = cloud_of_meshes(read_glb(data, name, limits), name, limits, num_points, rng)
-        else:
-            raise MediaError(
-                f"{name}: no points that can be read{but_what(data)}, it starts with {data[:16]!r}, expected {_KINDS}; "
-                "convert it to one of them"
-            )
+        cloud = _read_cloud(data.removeprefix(_BYTE_ORDER_MARK), name, limits, num_points, rng)
         return _thinned(cloud, num_points, rng)
+
+
+def _read_cloud(data: bytes, name: str, limits: PointLimits, num_points: int, rng: np.random.Generator) -> PointCloud:
+    """All points of a file of any kind, or `num_points` on its surface."""
+    kind = _kind_of(data)
+    if kind in _CLOUDS:
+        return _CLOUDS[kind](data, name, limits)
+    if kind in _MESHES:
+        return cloud_of_meshes([_MESHES[kind](data, name, limits)], name, limits, num_points, rng)
+    if kind == "glb":
+        return cloud_of_meshes(read_glb(data, name, limits), name, limits, num_points, rng)
+    raise MediaError(
+        f"{name}: no points that can be read{but_what(data)}, it starts with {data[:16]!r}, expected {_KINDS}; "
+        "convert it to one of them"
+    )
 
 
 def encode_ply(cloud: PointCloud) -> bytes:

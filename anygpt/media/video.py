@@ -99,9 +99,7 @@ def load_video(
         if value is not None and (type(value) is not int or value < 1):
             raise ConfigError(f"{option}: {value!r} given, expected a whole number of at least 1 or None; raise it")
     if isinstance(source, Video):
-        check_duration(source.duration_s, "video", limits.max_duration_s)
-        frames = source.frames[_evenly(len(source.frames), max_kept_frames)]
-        return Video(frames, source.fps * len(frames) / len(source.frames), source.audio)
+        return _thinned(source, limits, max_kept_frames)
     is_gif_url = isinstance(source, str) and source[:14].lower() == "data:image/gif"
     data = read_source(source, medium="image" if is_gif_url else "video", max_bytes=limits.max_bytes)
     name = source_name(source, "video")
@@ -117,6 +115,13 @@ def load_video(
         frames_FHW3 = _decode_frames(container, stream, name, limits, clock, max_kept_frames, max_kept_side_px)
     audio = _own_sound(demuxer, content, name, limits) if has_sound else None
     return Video(frames_FHW3, len(frames_FHW3) / float(clock.duration_s), audio)
+
+
+def _thinned(video: Video, limits: VideoLimits, max_kept_frames: int | None) -> Video:
+    """A video with as many of its frames as are kept."""
+    check_duration(video.duration_s, "video", limits.max_duration_s)
+    frames = video.frames[_evenly(len(video.frames), max_kept_frames)]
+    return Video(frames, video.fps * len(frames) / len(video.frames), video.audio)
 
 
 def _picture_stream(container: Any, name: str) -> VideoStream:

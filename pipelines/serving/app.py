@@ -49,17 +49,7 @@ def create_app(
         title="anygpt", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=running
     )
     app.state.service = service
-    page = docs_page(config)
-    app.add_api_route("/", lambda: _welcome(config), methods=READ)
-    app.add_api_route("/docs", lambda: HTMLResponse(page), methods=READ)
-    app.add_api_route("/live", service.live, methods=READ)
-    app.add_api_route("/ready", service.ready, methods=READ)
-    app.add_api_route("/health", service.ready, methods=READ)
-    app.add_api_route("/metrics", service.show_metrics, methods=READ)
-    app.add_api_route("/v1/models", service.models, methods=READ)
-    app.add_api_route("/v1/models/{name:path}", service.model, methods=READ)
-    app.add_api_route("/v1/chat/completions", service.chat, methods=["POST"])
-    app.add_api_route("/v1/images/generations", service.images, methods=["POST"])
+    _add_routes(app, service, config)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(Exception, _unforeseen)
@@ -74,6 +64,20 @@ def create_app(
             expose_headers=[IGNORED, "Retry-After"],
         )
     return app
+
+
+def _add_routes(app: FastAPI, service: Service, config: StackConfig) -> None:
+    page = docs_page(config)
+    app.add_api_route("/", lambda: _welcome(config), methods=READ)
+    app.add_api_route("/docs", lambda: HTMLResponse(page), methods=READ)
+    app.add_api_route("/live", service.live, methods=READ)
+    app.add_api_route("/ready", service.ready, methods=READ)
+    app.add_api_route("/health", service.ready, methods=READ)
+    app.add_api_route("/metrics", service.show_metrics, methods=READ)
+    app.add_api_route("/v1/models", service.models, methods=READ)
+    app.add_api_route("/v1/models/{name:path}", service.model, methods=READ)
+    app.add_api_route("/v1/chat/completions", service.chat, methods=["POST"])
+    app.add_api_route("/v1/images/generations", service.images, methods=["POST"])
 
 
 class OwnHosts:

@@ -26,7 +26,7 @@ from pipelines.stack.bundle import bundle_folder, save_bundle
 from pipelines.training.inputs import adapters_fingerprint, values_fingerprint, weights_fingerprint
 from pipelines.training.loop import STATE_FILE, Loop, LoopOptions, print_log
 from pipelines.training.objectives import OBJECTIVES, LossWeights, training_losses
-from pipelines.training.samples import JsonLinesSource, SampleSource, WorldSource
+from pipelines.training.samples import SampleSource, open_source
 
 STATE_FOLDER = "training_state"
 CONFIG_FILE = "training.yaml"
@@ -46,7 +46,7 @@ class TrainingConfig:
         adapters: bundle to start from, in place of the stack's own; None starts untrained.
         untrained_inputs: modalities whose input projector is not taken from that bundle: to add one to a trained
             stack, or to train one for another encoder.
-        data: "world", or a JSON lines file.
+        data: a registered source ("world"), or a JSON lines file.
         batch_size: conversations a step.
         precision: "bf16" runs matrix products in bfloat16.
         loop: steps, rates, seed.
@@ -113,16 +113,12 @@ def train(
         ConfigError, CheckpointError: if the data or the stack cannot be used.
         TrainingError: if the run fails, or `out_dir` holds the state of another run or is in use by one.
     """
-    out_dir = Path(out_dir)
     check_same_run(config, out_dir)
     loaded = load_stack_config(
         config.stack, config.stack_overrides, allow_outside=allow_outside, trust_remote_code=trust_remote_code
     )
     stack_config = replace(loaded, adapters=config.adapters, adapter_overlays=[])
-    for modality in config.untrained_inputs:
-        if modality not in stack_config.encoders:
-            known = ", ".join(stack_config.encoders) or "none"
-            raise ConfigError(f"untrained_inputs: '{modality}' given, expected some of the stack's encoders: {known}")
+    _check_untrained_inputs(config, stack_config)
     source = sample_source(config, stack_config)
     stack = build_stack(in_float32(stack_config), config.untrained_inputs)
     parameters = OBJECTIVES[config.objective].parameters(stack.backbone)
@@ -138,14 +134,8 @@ def train(
     with only_run_in(out_dir):
         check_same_run(config, out_dir)  # again, since another may have run meanwhile
         save_config(config, out_dir / CONFIG_FILE)
-        inputs = {
-            "the data": source.fingerprint(),
-            "the stack's config": values_fingerprint(asdict(stack_config), _PARTS),
-            "the frozen weights": weights_fingerprint(_frozen(stack)),
-        }
-        if config.adapters:
-            inputs["the adapters to start from"] = adapters_fingerprint(bundle_folder(config.adapters))
-        loop = Loop(parameters, config.loop, out_dir / STATE_FOLDER, inputs=inputs, accept_changes=accept_changes)
+        inputs, state = _inputs(config, stack_config, stack, source), out_dir / STATE_FOLDER
+        loop = Loop(parameters, config.loop, state, inputs=inputs, accept_changes=accept_changes)
         finished = loop.run(losses_at, on_log)
         for parameter in parameters.values():
             parameter.requires_grad_(False)
@@ -153,6 +143,25 @@ def train(
             return None
         save_bundle(stack.backbone, stack_config, out_dir)
     return stack
+
+
+def _check_untrained_inputs(config: TrainingConfig, stack_config: StackConfig) -> None:
+    for modality in config.untrained_inputs:
+        if modality not in stack_config.encoders:
+            known = ", ".join(stack_config.encoders) or "none"
+            raise ConfigError(f"untrained_inputs: '{modality}' given, expected some of the stack's encoders: {known}")
+
+
+def _inputs(config: TrainingConfig, stack_config: StackConfig, stack: Stack, source: SampleSource) -> dict[str, str]:
+    """Fingerprints of what a run depends on, by what messages call it."""
+    inputs = {
+        "the data": source.fingerprint(),
+        "the stack's config": values_fingerprint(asdict(stack_config), _PARTS),
+        "the frozen weights": weights_fingerprint(_frozen(stack)),
+    }
+    if config.adapters:
+        inputs["the adapters to start from"] = adapters_fingerprint(bundle_folder(config.adapters))
+    return inputs
 
 
 @contextmanager
@@ -232,9 +241,7 @@ def sample_source(config: TrainingConfig, stack: StackConfig) -> SampleSource:
         ConfigError: if the data cannot be used.
     """
     target_media = config.loss.denoising > 0
-    if config.data == "world":
-        return WorldSource(config.objective, tuple(stack.encoders), tuple(stack.generators), target_media)
-    return JsonLinesSource(Path(config.data), target_media)
+    return open_source(config.data, config.objective, tuple(stack.encoders), tuple(stack.generators), target_media)
 
 
 def trainable_table(stack: Stack, parameters: dict[str, torch.nn.Parameter]) -> TrainableTable:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from backbone.causal_lm import CausalLMBackbone, CausalLMConfig, LoraOptions
+from backbone.causal_lm import CausalLMBackbone, CausalLMConfig
+from backbone.language_model import LoraOptions
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from anygpt.errors import CheckpointError, ConfigError
 from anygpt.messages import MediumRef, Message
-from backbone.causal_lm import CausalLMBackbone, CausalLMConfig, LoraOptions
+from backbone.causal_lm import CausalLMBackbone, CausalLMConfig
+from backbone.language_model import LoraOptions
 from backbone.layout import IGNORED, lay_out
 
 CONVERSATION = [

@@ -5,8 +5,9 @@ import torch
 
 from anygpt.messages import Message
 from anygpt.options import SamplingOptions
-from backbone.causal_lm import CausalLMBackbone, CausalLMConfig, LoraOptions
+from backbone.causal_lm import CausalLMBackbone, CausalLMConfig
 from backbone.folding import FOLDED, fold_lora
+from backbone.language_model import LoraOptions
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from pipelines.serving.requests import chat_request, media_bytes
 from pipelines.serving.schema import ChatBody
 from pipelines.tiny.world.rendering import RENDERERS, render
 from pipelines.tiny.world.scenes import Scene
-from pipelines.training.samples import JsonLinesSource
+from pipelines.training.json_lines import JsonLinesSource
 from pipelines.training.trainer import load_training_config, train
 from tests.pipelines.every_modality import SIGNAL_TOKENS
 

@@ -15,15 +15,17 @@ from PIL import Image
 from anygpt.errors import ConfigError
 from anygpt.media.values import Audio, PointCloud, Video
 from anygpt.messages import MediumRef, Message, modality_of
+from pipelines.tiny.samples import WORLD_CURRICULA, WorldSource, world_sample
 from pipelines.tiny.world.dialogues import dialogue
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.oracle import READERS, read_image, read_text
 from pipelines.tiny.world.replies import ANNOUNCED, NOT_ALLOWED
 from pipelines.tiny.world.scenes import CARRIED, UNSEEN_PAIRS, Scene
 from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
+from pipelines.training.json_lines import JsonLinesSource
 from pipelines.training.objectives import LossWeights
-from pipelines.training.samples import WORLD_CURRICULA, JsonLinesSource, Sample, WorldSource, world_sample
-from pipelines.training.trainer import TrainingConfig, sample_source
+from pipelines.training.samples import Sample
+from pipelines.training.trainer import TrainingConfig
 
 # Media as bytes, to be compared.
 CONTENT: dict[type, Callable[[Any], bytes]] = {
