@@ -25,7 +25,7 @@ from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
 from pipelines.training.json_lines import JsonLinesSource
 from pipelines.training.objectives import LossWeights
 from pipelines.training.samples import Sample
-from pipelines.training.trainer import TrainingConfig
+from pipelines.training.trainer import TrainingConfig, sample_source
 
 # Media as bytes, to be compared.
 CONTENT: dict[type, Callable[[Any], bytes]] = {
