@@ -126,7 +126,7 @@ class _Reply:
                 elif isinstance(event, RowDone):
                     finished = event
                 else:
-                    self._add_time("backbone", event)
+                    self._add_time("backbone", event.seconds)
         finally:
             await asyncio.gather(*self.generating)
         if self.expired:

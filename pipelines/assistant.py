@@ -113,14 +113,7 @@ class AnyGPT:
             RequestError: if the stages run elsewhere.
             CheckpointError: if the folder cannot be written.
         """
-        stack = getattr(self.executor, "stack", None)
-        if stack is None:
-            raise RequestError(
-                "save_pretrained: the stages run elsewhere; load the stack with the local executor to save"
-            )
-        from pipelines.stack.bundle import save_bundle
-
-        save_bundle(stack.backbone, self.config, Path(folder))
+        self.executor.save_adapters(Path(folder))
 
     def chat(
         self,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 from anygpt.errors import StageError
 from anygpt.messages import Message
 from anygpt.options import GenerationOptions, SamplingOptions
 from backbone.steps import RowDone, TextPiece
-from pipelines.stack.stage_types import MediumRequest
+from pipelines.stack.stage_types import MediumRequest, StageTime
 
+ReplyEvent: TypeAlias = TextPiece | MediumRequest | RowDone | StageTime
 OnStep = Callable[[int, int], None]
 ShouldStop = Callable[[], bool]
 
@@ -22,12 +24,14 @@ class Executor(Protocol):
         in_flight: the requests being answered, as the pipeline keeps account of them; a batch need not wait for company
             when there are no others.
         failure: why the executor can run nothing any more, once it cannot.
+        supports_saving: the stages are in this process, so that their adapters can be saved.
     """
 
     input_modalities: tuple[str, ...]
     output_modalities: tuple[str, ...]
     in_flight: set[object]
     failure: StageError | None
+    supports_saving: bool
 
     async def stage_states(self) -> dict[str, str]:
         """Stage → "ready", "starting" or what is wrong with it."""
@@ -42,8 +46,8 @@ class Executor(Protocol):
         options: SamplingOptions,
         seed: int,
         should_stop: ShouldStop,
-    ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
-        """The reply's events in order; a final float is the seconds inside the backbone stage.
+    ) -> AsyncIterator[ReplyEvent]:
+        """The reply's events in order.
 
         The conditioning of a `MediumRequest` is whatever `generate` takes.
         """
@@ -60,6 +64,14 @@ class Executor(Protocol):
         should_stop: ShouldStop,
     ) -> tuple[Any, float]:
         """The medium and the seconds inside the generator."""
+
+    def save_adapters(self, folder: Path) -> None:
+        """Write the adapters and the config as a bundle, where that is supported.
+
+        Raises:
+            RequestError: if it is not.
+            CheckpointError: if the folder cannot be written.
+        """
 
     def close(self) -> None:
         """Stop all stages."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from anygpt.errors import StageError
 from anygpt.messages import Message
 from anygpt.options import GenerationOptions, SamplingOptions
 from anygpt.tensors import Conditioning, Features
-from backbone.steps import RowDone, TextPiece
-from pipelines.executors.contract import OnStep, ShouldStop
+from pipelines.executors.contract import OnStep, ReplyEvent, ShouldStop
 from pipelines.executors.runners import BackboneRunner, EncoderRunner, GeneratorRunner
 from pipelines.stack.backbone_stage import ConversationFeatures
 from pipelines.stack.build import Stack
-from pipelines.stack.stage_types import MediumRequest
+from pipelines.stack.bundle import save_bundle
 
 
 class LocalExecutor:
@@ -24,6 +24,7 @@ class LocalExecutor:
         self.stack = stack
         self.in_flight: set[object] = set()
         self.failure: StageError | None = None  # what can fail here fails with the program
+        self.supports_saving = True
         self.input_modalities = tuple(stack.encoders)
         self.output_modalities = tuple(stack.generators)
         placed, in_flight = stack.config.placed, lambda: len(self.in_flight)
@@ -36,6 +37,10 @@ class LocalExecutor:
             modality: GeneratorRunner(stage := f"generators.{modality}", placed(stage), in_flight, generator)
             for modality, generator in stack.generators.items()
         }
+
+    def save_adapters(self, folder: Path) -> None:
+        """See `Executor.save_adapters`."""
+        save_bundle(self.stack.backbone, self.stack.config, folder)
 
     def close(self) -> None:
         """See `Executor.close`."""
@@ -57,7 +62,7 @@ class LocalExecutor:
         options: SamplingOptions,
         seed: int,
         should_stop: ShouldStop,
-    ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
+    ) -> AsyncIterator[ReplyEvent]:
         """See `Executor.reply`."""
         return self._backbone.reply(conversation, features, options, seed, should_stop)
 

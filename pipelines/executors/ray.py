@@ -13,18 +13,18 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from anygpt.config.schema import StackConfig
-from anygpt.errors import AnyGPTError, CancelledError, MissingExtraError, StageError
+from anygpt.errors import AnyGPTError, CancelledError, MissingExtraError, RequestError, StageError
 from anygpt.messages import Message
 from anygpt.options import GenerationOptions, SamplingOptions
-from backbone.steps import RowDone, TextPiece
+from backbone.steps import RowDone
 from pipelines.executors.cluster_address import address_of_this_process, check_reachable
-from pipelines.executors.contract import OnStep, ShouldStop
+from pipelines.executors.contract import OnStep, ReplyEvent, ShouldStop
 from pipelines.executors.driver_process import Answer, DriverProcess
 from pipelines.executors.patience import PATIENCE, Patience
-from pipelines.stack.stage_types import MediumRequest
 
 POLL_S = 0.05  # how often a waiting call looks whether its request was cancelled
 MISSING_S = 6.0  # how long a request waits for stages that have no process, in all its calls together
@@ -56,6 +56,7 @@ class RayExecutor:
             raise MissingExtraError("the Ray executor needs ray: pip install 'anygpt[serve]'")
         self.config = config
         self.failure: StageError | None = None
+        self.supports_saving = False
         self.in_flight: set[object] = set()
         self.input_modalities = tuple(config.encoders)
         self.output_modalities = tuple(config.generators)
@@ -124,6 +125,10 @@ class RayExecutor:
             return dict.fromkeys(self.config.stages, "not answering")
         return driver.states
 
+    def save_adapters(self, folder: Path) -> None:
+        """See `Executor.save_adapters`."""
+        raise RequestError("save_pretrained: the stages run on Ray; load the stack with the local executor to save")
+
     async def places(self) -> dict[str, dict[str, Any]]:
         """Where one replica of every stage runs: its node, process and resources."""
         return await self._value("backbone", "places")
@@ -140,7 +145,7 @@ class RayExecutor:
         options: SamplingOptions,
         seed: int,
         should_stop: ShouldStop,
-    ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
+    ) -> AsyncIterator[ReplyEvent]:
         """See `Executor.reply`."""
         arguments = (conversation, features, options, seed, len(self.in_flight))
         try:

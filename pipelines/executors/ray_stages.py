@@ -18,10 +18,9 @@ from anygpt.config.schema import StackConfig
 from anygpt.errors import AnyGPTError, OverloadedError, StageError
 from anygpt.messages import Message
 from anygpt.options import GenerationOptions, SamplingOptions
-from backbone.steps import RowDone, TextPiece
 from pipelines.executors import replicas
+from pipelines.executors.contract import ReplyEvent
 from pipelines.executors.replicas import Ref
-from pipelines.stack.stage_types import MediumRequest
 
 QUIET_LOG = {"log_level": "ERROR", "enable_access_log": False}
 STARTING_STATES = ("UPDATING", "DEPLOYING", "UPSCALING", "DOWNSCALING")
@@ -143,7 +142,7 @@ class RayStages:
         options: SamplingOptions,
         seed: int,
         in_flight: int,
-    ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
+    ) -> AsyncIterator[ReplyEvent]:
         """See `Executor.reply`."""
         return self._events("backbone", self._reply.remote(conversation, features, options, seed, in_flight))
 

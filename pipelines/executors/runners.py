@@ -12,13 +12,13 @@ from anygpt.config.schema import StagePlacement
 from anygpt.messages import Message
 from anygpt.options import GenerationOptions, SamplingOptions
 from anygpt.tensors import Conditioning, Features
-from backbone.steps import RowDone, TextPiece
+from backbone.steps import RowDone
 from encoders.contract import Encoder
 from generators.contract import Generator
-from pipelines.executors.contract import OnStep, ShouldStop
+from pipelines.executors.contract import OnStep, ReplyEvent, ShouldStop
 from pipelines.executors.worker import Job, Worker
 from pipelines.stack.backbone_stage import BackboneStage, ConversationFeatures
-from pipelines.stack.stage_types import MediumRequest
+from pipelines.stack.stage_types import StageTime
 
 InFlight = Callable[[], int] | None
 
@@ -89,7 +89,7 @@ class BackboneRunner(Runner):
         options: SamplingOptions,
         seed: int,
         should_stop: ShouldStop,
-    ) -> AsyncIterator[TextPiece | MediumRequest | RowDone | float]:
+    ) -> AsyncIterator[ReplyEvent]:
         """See `Executor.reply`."""
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Any] = asyncio.Queue()
@@ -103,7 +103,7 @@ class BackboneRunner(Runner):
         result.add_done_callback(emit)
         while (event := await events.get()) is not result:
             yield event
-        yield result.result()[1]
+        yield StageTime(result.result()[1])
 
     def _run_batch(self, jobs: list[Job]) -> list[Any]:
         wanted = [job for job in jobs if not job.unwanted()]

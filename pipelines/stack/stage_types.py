@@ -15,6 +15,13 @@ class FeatureShape:
 
 
 @dataclass(frozen=True)
+class StageTime:
+    """The last event of a stage's work: how many seconds its batch took."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class MediumRequest:
     """Row `row` asks the generator of `modality` for a medium.
 

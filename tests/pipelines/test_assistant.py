@@ -16,6 +16,7 @@ from anygpt.errors import CheckpointError, ConfigError, RequestError, StageError
 from anygpt.events import Done, MediaFailed, TextDelta
 from anygpt.messages import MediumRef, Message
 from pipelines.assistant import AnyGPT, Reply, make_request, request_options
+from pipelines.executors.ray import RayExecutor
 
 WAIT_S = 60
 
@@ -260,8 +261,8 @@ def test_load_refuses_a_device_that_is_not_there(random_config):
 
 def test_save_needs_the_stages_here(model):
     elsewhere = object.__new__(AnyGPT)
-    elsewhere.executor = object()
-    with pytest.raises(RequestError, match="the stages run elsewhere; load the stack with the local executor"):
+    elsewhere.executor = object.__new__(RayExecutor)
+    with pytest.raises(RequestError, match="the stages run on Ray; load the stack with the local executor"):
         elsewhere.save_pretrained(Path("nowhere"))
 
 
