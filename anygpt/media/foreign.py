@@ -9,6 +9,9 @@ _SIGNATURES = (  # where in the file, what is there, what such a file is
     (0, b"FLV\x01", "a Flash video"),
     (0, b"\x00\x00\x01\xba", "an MPEG program stream"),
     (0, b"\x00\x00\x01\xb3", "an MPEG-1 or MPEG-2 video stream"),
+    (0, b"P3\n", "a PPM picture"),
+    (0, b"P5\n", "a PGM picture"),
+    (0, b"P6\n", "a PPM picture"),
     (0, b".RMF", "a RealMedia file"),
     (0, b"MThd", "a MIDI file, which holds notes and no sound"),
     (0, b".snd", "a Sun AU sound"),
@@ -52,6 +55,7 @@ _SIGNATURES = (  # where in the file, what is there, what such a file is
     (0, b"\xfe\xff", "a text in UTF-16"),
     (0, b"version https://git-lfs", "a pointer of Git LFS and not the file itself"),
 )
+_TRANSPORT_PACKETS = ((0, 188), (4, 192))  # where a packet has its mark "G", and how many bytes a packet has
 _TEXT_STARTS = (  # in small letters, behind blanks
     (b"<svg", "an SVG drawing"),
     (b"<!doctype html", "a web page"),
@@ -64,6 +68,8 @@ _TEXT_STARTS = (  # in small letters, behind blanks
 def but_what(data: bytes) -> str:
     """ " but a PDF document" for use in a message that says what a file is not; "" where its kind is not known."""
     kind = next((kind for at, magic, kind in _SIGNATURES if data.startswith(magic, at)), None)
+    if kind is None and any(data[at : at + 3 * size : size] == b"GGG" for at, size in _TRANSPORT_PACKETS):
+        kind = "an MPEG transport stream, as camcorders write them"
     if kind is None:
         text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
         kind = next((kind for magic, kind in _TEXT_STARTS if text.startswith(magic)), None)

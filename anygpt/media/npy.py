@@ -20,6 +20,8 @@ from anygpt.media.sources import one_line
 from anygpt.media.values import PointCloud
 
 _MAX_ZIP_MEMBERS = 64
+_POINT_NAMES = ("xyz", "points", "vertices", "coords", "coordinates", "pos", "positions")
+_COLOUR_NAMES = ("rgb", "colors", "colours", "color", "colour")
 
 
 def read_npy(data: bytes, name: str, limits: PointLimits) -> PointCloud:
@@ -49,13 +51,8 @@ def read_npz(data: bytes, name: str, limits: PointLimits) -> PointCloud:
         raise MediaError(f"{name}: more than {_MAX_ZIP_MEMBERS} files in a ZIP given, expected an NPZ of one array")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
-        wanted = [member for member in sizes if member in ("xyz.npy", "rgb.npy")] or list(sizes)
-        wanted.sort(reverse=True)  # xyz before rgb
-        if wanted != ["xyz.npy", "rgb.npy"] and not (len(wanted) == 1 and wanted[0].endswith(".npy")):
-            raise MediaError(
-                f"{name}: a ZIP of {one_line(', '.join(sizes)) or 'nothing'} given, expected an NPZ of one array, or "
-                "of 'xyz' and 'rgb'; save it with numpy.savez"
-            )
+        members = {name.removesuffix(".npy").lower(): name for name in sizes if name.endswith(".npy")}
+        wanted = _wanted(members, name, sizes)
         arrays = []
         for member in wanted:
             check_unpacked(sizes[member], member, name, limits)
@@ -63,10 +60,24 @@ def read_npz(data: bytes, name: str, limits: PointLimits) -> PointCloud:
                 arrays.append(_array_of(file.read(sizes[member]), name, limits))
     if len(arrays) == 1:
         return cloud_of_rows(arrays[0], name, limits)
-    xyz_N3, rgb_N3 = arrays
+    (xyz_N3, rgb_N3), (points, colours) = arrays, wanted
     if xyz_N3.ndim != 2 or xyz_N3.shape[1:] != (3,) or rgb_N3.shape != xyz_N3.shape:
         raise MediaError(
-            f"{name}: 'xyz' of shape {xyz_N3.shape} and 'rgb' of shape {rgb_N3.shape} given, expected (N, 3) both; "
-            "save one colour for each point"
+            f"{name}: {points} of shape {xyz_N3.shape} and {colours} of shape {rgb_N3.shape} given, expected (N, 3) "
+            "both; save one colour for each point"
         )
     return cloud_of(xyz_N3, unit_colours(rgb_N3, name), name)
+
+
+def _wanted(members: dict[str, str], name: str, sizes: dict[str, int]) -> list[str]:
+    """The file of the points, and that of their colours if there is one, by their names; a single array needs none."""
+    points = [members[key] for key in _POINT_NAMES if key in members]
+    colours = [members[key] for key in _COLOUR_NAMES if key in members]
+    if len(points) == 1 and len(colours) <= 1:
+        return points + colours
+    if len(members) == len(sizes) == 1:
+        return list(sizes)
+    raise MediaError(
+        f"{name}: a ZIP of {one_line(', '.join(sizes)) or 'nothing'} given, expected an NPZ of one array, or of 'xyz' "
+        "and perhaps 'rgb'; save it with numpy.savez(file, xyz=..., rgb=...)"
+    )

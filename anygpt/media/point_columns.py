@@ -25,11 +25,14 @@ _EXPECTED_COLUMNS = "x y z, or x y z r g b, or these with nx ny nz, or x y z int
 
 
 def cloud_of(xyz_N3: np.ndarray, rgb_N3: np.ndarray | None, name: str) -> PointCloud:
-    """The value, colours 0..1 already, after a check that every coordinate is a finite float32.
+    """The value, colours 0..1 already. Points without a place (NaN, as scanners write them, or infinite) are left out.
 
     Where 32 bits would lose the shape (a house in map coordinates, 5,000 km from their origin), the middle of the box
     that holds the points is subtracted first; elsewhere coordinates stay as they are.
     """
+    are_there_N = np.isfinite(xyz_N3).all(axis=1)
+    if not are_there_N.all():
+        xyz_N3, rgb_N3 = xyz_N3[are_there_N], None if rgb_N3 is None else rgb_N3[are_there_N]
     with np.errstate(all="ignore"):
         points_N3 = np.ascontiguousarray(xyz_N3, dtype=np.float32)
         if len(xyz_N3) and not np.can_cast(xyz_N3.dtype, np.float32):
@@ -38,10 +41,10 @@ def cloud_of(xyz_N3: np.ndarray, rgb_N3: np.ndarray | None, name: str) -> PointC
             size = float((most_3 - least_3).max())
             if np.isfinite(size) and float(np.abs(exact_N3 - points_N3).max()) > _MOST_LOST * size > 0.0:
                 points_N3 = np.ascontiguousarray(exact_N3 - (least_3 + most_3) / 2, dtype=np.float32)
-    if not np.isfinite(points_N3).all():
+    if not len(points_N3) or not np.isfinite(points_N3).all():
         raise MediaError(
-            f"{name}: coordinates that are not finite numbers (NaN, or beyond 32-bit floats) given, expected numbers; "
-            "remove those points"
+            f"{name}: coordinates that are no finite numbers (NaN, or beyond 32-bit floats) given, expected numbers; "
+            "export the points again"
         )
     return PointCloud(points_N3, None if rgb_N3 is None else np.ascontiguousarray(rgb_N3, dtype=np.float32))
 
@@ -56,11 +59,24 @@ def cloud_of_rows(rows_NC: np.ndarray, name: str, limits: PointLimits) -> PointC
     if rows_NC.ndim != 2 or rows_NC.shape[1] not in (3, 6, 7, 9) or rows_NC.dtype.kind not in "fiu":
         raise MediaError(
             f"{name}: {rows_NC.dtype} of shape {rows_NC.shape} given, expected numbers of shape (N, 3) or, with "
-            f"colours, (N, 6): {_EXPECTED_COLUMNS}; reshape it"
+            f"colours, (N, 6): {_EXPECTED_COLUMNS}; {_way(rows_NC)}"
         )
     check_count(len(rows_NC), name, limits)
+    rows_NC = placed_rows(rows_NC)
     colours_N3 = colour_columns(rows_NC[:, 3:])
     return cloud_of(rows_NC[:, :3], None if colours_N3 is None else unit_colours(colours_N3, name), name)
+
+
+def placed_rows(rows_NC: np.ndarray) -> np.ndarray:
+    """The rows whose first three numbers are a place; all of them where none is, so that they are refused later."""
+    are_there_N = np.isfinite(rows_NC[:, :3]).all(axis=1)
+    return rows_NC[are_there_N] if are_there_N.any() and not are_there_N.all() else rows_NC
+
+
+def _way(rows: np.ndarray) -> str:
+    if rows.ndim == 2 and rows.shape[0] in (3, 6):
+        return "transpose it (.T)"
+    return "save its columns as an array of numbers of two dimensions"
 
 
 def check_columns(columns: int, name: str) -> None:

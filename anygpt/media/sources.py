@@ -13,16 +13,15 @@ from anygpt.errors import MediaError
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-UNKNOWN_TYPE = "application/octet-stream"  # of a data URL, as browsers have it for files whose type they do not know
 _DATA_URL_HEAD_CHARS = 512
 _SHOWN_CHARS = 200
 
 
-def one_line(text: str) -> str:
-    """`text` as a single printable line of at most about 200 characters, for use inside an error message."""
-    printable = "".join(character if character.isprintable() else " " for character in text[: 4 * _SHOWN_CHARS])
+def one_line(text: str, most_chars: int = _SHOWN_CHARS) -> str:
+    """`text` as a single printable line of about `most_chars` characters at most, for use in an error message."""
+    printable = "".join(character if character.isprintable() else " " for character in text[: 4 * most_chars])
     line = " ".join(printable.split())
-    return line if len(line) <= _SHOWN_CHARS else line[:_SHOWN_CHARS] + "…"
+    return line if len(line) <= most_chars else line[:most_chars] + "…"
 
 
 def source_name(source: Any, medium: str) -> str:
@@ -41,9 +40,9 @@ def read_source(source: Source, *, medium: str, max_bytes: int) -> bytes:
     """Read a whole medium into memory, never more than `max_bytes` of it.
 
     Args:
-        source: a path (str or PathLike), the file's bytes, or a data URL "data:<medium>/<subtype>;base64,..."
-            (or of `UNKNOWN_TYPE`).
-        medium: "image", "audio", ...: names the source in messages and the media type that a data URL must have.
+        source: a path (str or PathLike), the file's bytes, or a data URL "data:<media type>;base64,...", whatever
+            the media type is.
+        medium: "image", "audio", ...: names the source in messages.
         max_bytes: most bytes of the (decoded) file, at least 1; checked before reading or decoding.
     Returns:
         The file's bytes, 1 to `max_bytes` of them.
@@ -92,21 +91,20 @@ def _read_data_url(url: str, name: str, medium: str, max_bytes: int) -> bytes:
             f"{name}: no comma within the first {_DATA_URL_HEAD_CHARS} characters, {expected}; "
             "put the base64 data after a comma"
         )
-    media_type, *parameters = (part.strip().lower() for part in url[len("data:") : comma_at].split(";"))
-    if not media_type.startswith(f"{medium}/") and media_type != UNKNOWN_TYPE:
-        given = f"media type {one_line(media_type)!r}" if media_type else "no media type"
-        raise MediaError(f"{name}: {given} given, {expected}; name the type that the data has")
-    if "base64" not in parameters[-1:]:
+    # The media type is what somebody took the file for: programs go by its name. The content decides what it is.
+    *_, last_parameter = url[len("data:") : comma_at].lower().split(";")
+    if last_parameter.strip() != "base64":
         raise MediaError(f"{name}: data that is not base64 given, {expected}; encode the file with base64")
-    payload_chars = len(url) - comma_at - 1
-    padding_chars = url.endswith("=") + url.endswith("==")
-    check_byte_count(payload_chars * 3 // 4 - padding_chars, max_bytes, name)
+    blanks = sum(url.count(blank, comma_at) for blank in "\r\n \t")  # some programs write it in lines
+    padding_chars = 0 if blanks else url.endswith("=") + url.endswith("==")
+    check_byte_count((len(url) - comma_at - 1 - blanks) * 3 // 4 - padding_chars, max_bytes, name)
+    payload = url[comma_at + 1 :]
     try:
-        return base64.b64decode(url[comma_at + 1 :], validate=True)
+        return base64.b64decode("".join(payload.split()) if blanks else payload, validate=True)
     except ValueError as error:
         raise MediaError(
-            f"{name}: broken base64 ({one_line(str(error))}), {expected} in the standard alphabet with padding and "
-            "without spaces or line breaks; encode the file again"
+            f"{name}: broken base64 ({one_line(str(error))}), {expected} in the standard alphabet with padding; "
+            "encode the file again"
         ) from error
 
 

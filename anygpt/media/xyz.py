@@ -79,6 +79,8 @@ def _head_of(data: bytes) -> _Head | None:
             return None
         else:
             lines, names = lines + 1, _names(line)
+            if data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b",", b";", b"\t")):
+                names.insert(0, "")  # as pandas writes the column of its numbers
     return None
 
 

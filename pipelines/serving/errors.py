@@ -24,6 +24,9 @@ TYPES = {
 }
 
 
+MAX_CHARS = 900  # of a message; what it quotes is shortened where it is quoted
+
+
 class ServiceError(Exception):
     """A refusal or failure with its HTTP status.
 
@@ -37,7 +40,7 @@ class ServiceError(Exception):
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.message = one_line(message.encode("utf-8", "backslashreplace").decode())  # quotes may be half a character
+        self.message = one_line(message.encode("utf-8", "backslashreplace").decode(), MAX_CHARS)
         self.param = param
         self.code = code
 

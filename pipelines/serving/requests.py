@@ -209,7 +209,7 @@ class _Media:
     def _source(self, part: MediaPart | ReplyMedium, mime: str) -> tuple[str, bool]:
         """A data URL, or an address that may be fetched and True."""
         if isinstance(part, InputAudioPart):
-            return f"data:audio/{part.input_audio.format};base64,{part.input_audio.data}", False
+            return f"data:audio/wav;base64,{part.input_audio.data}", False
         url: str = getattr(part, part.type).url
         if url[:5].lower() == "data:":
             return url, False
@@ -217,9 +217,15 @@ class _Media:
         if is_allowed(url, hosts):
             return url, True
         raise MediaError(
-            f"{part.type}: {'an address' if url else 'nothing'} given, expected a data URL (data:{mime};base64,…); "
+            f"{part.type}: {_given(url)} given, expected a data URL (data:{mime};base64,…); "
             f"hosts that may be asked over https: {', '.join(hosts) or 'none'}"
         )
+
+
+def _given(url: str) -> str:
+    if not url:
+        return "nothing"
+    return "an address" if "://" in url[:32] else "a text that is no data URL"
 
 
 def _picture(offset: int, url: str) -> ReplyImage:

@@ -77,10 +77,10 @@ class PointsPart(Sent):
 
 
 class InputAudio(Sent):
-    """A sound as OpenAI has it: base64 of a file."""
+    """A sound as OpenAI has it: base64 of a file; its content says of which format it is."""
 
     data: str
-    format: Literal["wav", "mp3", "flac", "ogg", "opus", "m4a"]
+    format: str
 
 
 class InputAudioPart(Sent):

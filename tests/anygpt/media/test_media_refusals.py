@@ -203,7 +203,7 @@ BROKEN = {
         "vertices without y given, expected x y z",
     ),
     "points: PLY as text with a short row": (ply("2", b"0 0 0\n0 0\n", "ascii"), "damaged, cut off"),
-    "points: PLY of NaN": (ply("1", struct.pack("<3f", 0, np.nan, 0)), "not finite numbers (NaN, or beyond"),
+    "points: PLY of NaN": (ply("1", struct.pack("<3f", 0, np.nan, 0)), "no finite numbers (NaN, or beyond"),
     "points: PLY mesh of no such vertex": (
         mesh_file(BOX, "ply")[:-4] + struct.pack("<i", -1),
         "faces that name vertices which are not there",
@@ -217,8 +217,8 @@ BROKEN = {
     "points: XYZ of 4 columns": (b"0 0 0 1\n", "rows of 4 numbers given, expected x y z, or x y z r g b"),
     "points: XYZ of uneven rows": (b"0 0 0\n1 2\n", "the number of columns changed"),
     "points: XYZ of words": (b"0 0 0\nzero zero zero\n", "damaged, cut off"),
-    "points: XYZ of NaN": (b"0 0 nan\n", "not finite numbers"),
-    "points: XYZ beyond floats": (b"0 0 1e300\n", "not finite numbers"),
+    "points: XYZ of NaN": (b"0 0 nan\n", "no finite numbers"),
+    "points: XYZ beyond floats": (b"0 0 1e300\n", "no finite numbers"),
     "points: XYZ of wild colours": (b"0 0 0 300 0 0\n", "colours from 0 to 300 given, expected 0 to 255 or 0 to 1"),
     "points: XYZ of negative colours": (b"0 0 0 -50 0 0\n", "colours from -50 to 0 given"),
     "points: XYZ of NaN colours": (b"0 0 0 nan 0 0\n", "colours from nan to nan given"),
@@ -235,7 +235,7 @@ BROKEN = {
     "points: NPZ of two arrays": (numpy_file(np.savez, a=np.zeros((2, 3)), b=np.zeros((2, 3))), "a ZIP of "),
     "points: NPZ of uneven colours": (
         numpy_file(np.savez, xyz=np.zeros((2, 3)), rgb=np.zeros((1, 3))),
-        "'rgb' of shape",
+        "rgb.npy of shape",
     ),
     "points: ZIP of text": (zip_of({"a.txt": b"0 0 0"}), "a ZIP of a.txt given, expected an NPZ"),
     "points: ZIP cut off": (zip_of({"a.npy": npy_claiming("(4, 3)")})[:-30], "damaged, cut off"),

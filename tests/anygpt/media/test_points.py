@@ -286,3 +286,32 @@ def test_load_points_names_the_extra_that_is_missing(monkeypatch) -> None:
         load_points(glb)
     for source in (b"1 2 3\n", ply, obj):  # only GLB needs the extra
         assert len(load_points(source).xyz) >= 1
+
+
+@pytest.mark.parametrize("points", ["xyz", "points", "vertices", "coords"])
+@pytest.mark.parametrize("colours", ["rgb", "colors", "colours", "color"])
+def test_load_points_finds_points_and_colours_of_an_npz_by_their_names(points: str, colours: str) -> None:
+    xyz_N3 = np.arange(12, dtype=np.float32).reshape(4, 3)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{colours: np.full((4, 3), 51, np.uint8), points: xyz_N3, "labels": np.arange(4)})
+    cloud = load_points(buffer.getvalue())
+    assert np.array_equal(cloud.xyz, xyz_N3)
+    assert cloud.rgb is not None
+    assert np.allclose(cloud.rgb, 0.2)
+
+
+def test_load_points_leaves_out_points_without_a_place() -> None:
+    xyz_N3 = np.arange(12, dtype=np.float32).reshape(4, 3)
+    holes_N3 = np.insert(xyz_N3, 2, np.nan, axis=0)
+    text = "\n".join(" ".join(map(str, row)) for row in holes_N3).encode()
+    buffer = io.BytesIO()
+    np.save(buffer, np.concatenate([holes_N3, np.full((5, 3), 51.0)], axis=1))
+    for source in (text, holes_N3, buffer.getvalue()):
+        assert np.array_equal(load_points(source).xyz, xyz_N3)
+
+
+def test_load_points_reads_a_table_as_pandas_writes_it() -> None:
+    cloud = load_points(b",x,y,z,r,g,b\n0,1,2,3,255,0,0\n1,4,5,6,0,255,0\n")
+    assert cloud.xyz.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert cloud.rgb is not None
+    assert cloud.rgb.tolist() == [[1, 0, 0], [0, 1, 0]]

@@ -64,9 +64,18 @@ def test_read_source_decodes_data_urls_up_to_the_limit(head: str, content: bytes
         assert "expected at most" in refusal(data_url(content, head), len(content) - 1)
 
 
-def test_read_source_checks_the_media_type_against_the_medium() -> None:
-    assert read_source(data_url(b"x", "data:audio/wav;base64,"), medium="audio", max_bytes=9) == b"x"
-    assert "'audio/wav' given, expected 'data:image/" in refusal(data_url(b"x", "data:audio/wav;base64,"))
+@pytest.mark.parametrize(
+    "head", ["data:audio/wav;base64,", "data:text/plain;charset=utf-8;base64,", "data:;base64,", "DATA:a\nb;BASE64,"]
+)
+def test_read_source_takes_any_media_type(head: str) -> None:
+    """Programs guess it from a file's name."""
+    assert read_source(data_url(b"x", head), medium="image", max_bytes=9) == b"x"
+
+
+def test_read_source_takes_base64_in_lines() -> None:
+    wrapped = base64.encodebytes(bytes(range(200))).decode()
+    assert "\n" in wrapped.strip()
+    assert read_source(f"data:image/png;base64,{wrapped}", medium="image", max_bytes=200) == bytes(range(200))
 
 
 BROKEN_SOURCES = {
@@ -92,9 +101,6 @@ BROKEN_SOURCES = {
     "data URL, no comma": ("data:image/png;base64" + "A" * 10_000, "no comma"),
     "data URL, nothing else": ("data:", "no comma"),
     "data URL, far comma": ("data:image/png;" + "a" * 600 + ";base64,AAAA", "no comma within the first 512"),
-    "data URL, no type": ("data:;base64,AAAA", "no media type given"),
-    "data URL, text": ("data:text/plain;base64,AAAA", "'text/plain' given, expected 'data:image/...;base64,...'"),
-    "data URL, hostile type": ("data:a\nb\x1b\u2028;base64,AAAA", "'a b' given"),
     "data URL, not base64": ("data:image/svg+xml,<svg/>", "not base64"),
     "data URL, base64 not last": ("data:image/png;base64;a=b,AAAA", "not base64"),
     "data URL, empty": ("data:image/png;base64,", "empty, 0 bytes"),
@@ -103,7 +109,6 @@ BROKEN_SOURCES = {
     "data URL, no padding": ("data:image/png;base64,AAAAA", "broken base64"),
     "data URL, escaped padding": ("data:image/png;base64,AA%3D%3D", "broken base64"),
     "data URL, more after padding": ("data:image/png;base64,AA==AAAA", "broken base64"),
-    "data URL, line break": ("data:image/png;base64,AAAA\nAAAA", "broken base64"),
     "data URL, umlaut": ("data:image/png;base64,AAAÄ", "broken base64"),
     "data URL, only padding": ("data:image/png;base64,====", "broken base64"),
     "data URL, too long": ("data:image/png;base64," + "A" * 4000, "3,000 bytes given, expected at most 1,000"),
