@@ -17,6 +17,7 @@ from anygpt.config.schema import Limits
 from anygpt.errors import AnyGPTError, CancelledError, RequestError, StageError, TimedOutError
 from anygpt.events import Done, Event, Failed, MediaFailed, MediaProgress, MediaReady, MediaStarted, TextDelta, Usage
 from anygpt.media.kinds import KINDS
+from anygpt.media.limits import limits_of_config
 from anygpt.messages import MediumRef, Message, modality_of
 from anygpt.options import RequestOptions
 from backbone.steps import RowDone, TextPiece
@@ -157,7 +158,8 @@ class _Reply:
         if isinstance(medium, MediumRef):
             return medium
         modality = modality_of(medium)
-        return await asyncio.to_thread(KINDS[modality].load, medium, getattr(self.pipeline.limits, modality))
+        with limits_of_config(modality):
+            return await asyncio.to_thread(KINDS[modality].load, medium, getattr(self.pipeline.limits, modality))
 
     def _start_generator(self, wanted: MediumRequest) -> None:
         index = len(self.generating)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from anygpt.errors import ConfigError, MediaError
@@ -24,3 +27,15 @@ def check_duration(duration_s: float, name: str, max_duration_s: float) -> None:
             f"{name}: {duration_s:,.1f} seconds given, expected at most {max_duration_s:,.1f}; "
             "cut it or raise max_duration_s"
         )
+
+
+@contextmanager
+def limits_of_config(modality: str) -> Iterator[None]:
+    """Name a limit that a medium exceeds as configs have it: "raise limits.image.max_pixels"."""
+    try:
+        yield
+    except MediaError as error:
+        message = re.sub(r"\b(raise|lower) (max_\w+)", rf"\1 limits.{modality}.\2", str(error))
+        if message == str(error):
+            raise
+        raise MediaError(message) from error

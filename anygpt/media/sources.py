@@ -96,7 +96,8 @@ def _read_data_url(url: str, name: str, medium: str, max_bytes: int) -> bytes:
     if last_parameter.strip() != "base64":
         raise MediaError(f"{name}: data that is not base64 given, {expected}; encode the file with base64")
     blanks = sum(url.count(blank, comma_at) for blank in "\r\n \t")  # some programs write it in lines
-    padding_chars = 0 if blanks else url.endswith("=") + url.endswith("==")
+    end = "".join(url[-16:].split())
+    padding_chars = min(len(end) - len(end.rstrip("=")), 2)
     check_byte_count((len(url) - comma_at - 1 - blanks) * 3 // 4 - padding_chars, max_bytes, name)
     payload = url[comma_at + 1 :]
     try:

@@ -48,6 +48,7 @@ def demo(
         from pipelines.demo.http_backend import HttpBackend
 
         page_limits = load_stack_config(config, overrides or [], deploy).service
+        server = server if "://" in server else f"http://{server}"
         launch_page(HttpBackend(server, given_key(api_key), page_limits), host, port)
         return
     from pipelines.demo.backends import LocalBackend

@@ -11,7 +11,7 @@ import typer
 from anygpt.errors import RequestError, StageError
 from anygpt.options import ReplyOptions
 from pipelines.cli import loading
-from pipelines.cli.inputs import check_folder, split_words
+from pipelines.cli.inputs import check_folder, local_path, split_words
 from pipelines.cli.options import (
     Address,
     AllowOutside,
@@ -53,7 +53,7 @@ def generate(
 
     prompt, overrides = split_words(words)
     given = {"image": image, "audio": audio, "video": video, "points": points}
-    files = [(modality, path) for modality, paths in given.items() for path in paths or []]
+    files = [(m, local_path(f"--{m}", path)) for m, paths in given.items() for path in paths or []]
     if not (files or prompt):
         raise RequestError("nothing was asked: give a prompt or a medium, as in: anygpt generate 'Draw a red star.'")
     check_folder(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -16,10 +15,10 @@ Overrides = Annotated[Optional[list[str]], typer.Argument(help="Config overrides
 Words = Annotated[
     list[str] | None, typer.Argument(help="The prompt, then config overrides.", metavar="[PROMPT] [KEY=VALUE]...")
 ]
-Images = Annotated[Optional[list[Path]], typer.Option("--image", help="A picture to send along.")]  # noqa: UP045
-Sounds = Annotated[Optional[list[Path]], typer.Option("--audio", help="A sound to send along.")]  # noqa: UP045
-Videos = Annotated[Optional[list[Path]], typer.Option("--video", help="A video to send along.")]  # noqa: UP045
-Clouds = Annotated[Optional[list[Path]], typer.Option("--points", help="A point cloud or mesh to send along.")]  # noqa: UP045
+Images = Annotated[Optional[list[str]], typer.Option("--image", help="A picture to send along.")]  # noqa: UP045
+Sounds = Annotated[Optional[list[str]], typer.Option("--audio", help="A sound to send along.")]  # noqa: UP045
+Videos = Annotated[Optional[list[str]], typer.Option("--video", help="A video to send along.")]  # noqa: UP045
+Clouds = Annotated[Optional[list[str]], typer.Option("--points", help="A point cloud or mesh to send along.")]  # noqa: UP045
 ExecutorName = Annotated[
     str, typer.Option("--executor", help="local: all stages in this process; ray: each in one of its own.")
 ]

@@ -14,6 +14,7 @@ from typing import Any
 from anygpt.config.schema import Limits
 from anygpt.errors import AnyGPTError, RequestError
 from anygpt.media.kinds import KINDS
+from anygpt.media.limits import limits_of_config
 from anygpt.messages import Message, modality_of
 from pipelines.any_to_any import Request
 from pipelines.assistant import AnyGPT, make_request
@@ -28,7 +29,7 @@ def load_file(modality: str, path: Path, limits: Limits) -> Any:
     Raises:
         MediaError: if it cannot be used; nothing else is printed about it, although libtiff would.
     """
-    with _silenced_libraries():
+    with _silenced_libraries(), limits_of_config(modality):
         return KINDS[modality].load(path, getattr(limits, modality))
 
 

@@ -183,7 +183,7 @@ def _refusal(status: int, body: bytes) -> AnyGPTError:
     try:
         message = str(json.loads(body)["error"]["message"])
     except (ValueError, LookupError, TypeError):
-        message = f"HTTP status {status} given, expected an anygpt service's answer"
+        message = f"--server: an answer of HTTP status {status} that is no anygpt service's; correct the address"
     return RequestError(message) if 400 <= status < 500 else StageError(STAGE, message)
 
 

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from anygpt.errors import AnyGPTError, MediaError
 from anygpt.media.kinds import KINDS
+from anygpt.media.limits import limits_of_config
 from anygpt.media.sources import one_line
 from pipelines.media_decoding.fetching import fetch
 from pipelines.media_decoding.frames import medium_frame, read_frame, write_frame
@@ -78,7 +79,8 @@ def _answer(header: dict[str, Any], payload: bytearray) -> tuple[dict[str, Any],
         source: Any = bytes(payload) if header["source"] == "bytes" else payload.decode("utf-8", "surrogatepass")
         if header["fetched_for"] is not None:
             source = fetch(source, header["fetched_for"], limits.max_bytes)
-        medium, payloads = medium_frame(kind.load(source, limits))
+        with limits_of_config(modality):
+            medium, payloads = medium_frame(kind.load(source, limits))
     except AnyGPTError as error:
         return {"error": type(error).__name__, "message": str(error)}, []
     except MemoryError:

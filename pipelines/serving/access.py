@@ -64,11 +64,17 @@ def client_of(http: Request) -> str | None:
 
 
 def check_exposure(host: str, key: str | None, allow_no_key: bool) -> None:
-    """Refuse to listen for other machines without a key, unless that is wanted.
+    """Refuse an address that nobody can listen on, and other machines without a key, unless that is wanted.
 
     Raises:
         RequestError: saying what to give.
     """
+    try:
+        socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise RequestError(
+            f"--host: '{one_line(host)}' given, expected an address or name of this machine, as in 127.0.0.1 or 0.0.0.0"
+        ) from None
     if key is None and not allow_no_key and not is_loopback(host):
         raise RequestError(
             f"--host: '{one_line(host)}' given, where other machines could use it without a key; give a service a key "

@@ -638,7 +638,7 @@ def test_chat_goes_on_after_a_lost_medium_and_a_failed_reply(run, loaded, broken
 
 
 def spawned(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     command = [sys.executable, "-m", "anygpt", *map(str, arguments)]
     return subprocess.run(command, cwd=root, capture_output=True, check=False, timeout=600, **options)
 
@@ -663,3 +663,36 @@ def test_process_output_fits_a_terminal_without_unicode(tmp_path):
     ended = spawned("world", "draw", "a red star", "--out", out, env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout.endswith(b"\\u2605.png\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["What is it?", "star.png"],
+            "argument: 'star.png' is a file; give --image, --audio, --video or --points before",
+        ),
+        (["star.png"], "argument: 'star.png' is a file; give --image"),
+        (
+            ["--image", "https://a.org/star.png"],
+            "--image: 'https://a.org/star.png' given, an address; download the file",
+        ),
+    ],
+)
+def test_generate_says_how_files_are_attached(run, folder, words, message):
+    ended = run("generate", *words)
+    assert ended.code == 2
+    assert ended.err.startswith(f"anygpt: error: {message}")
+
+
+def test_generate_takes_a_prompt_with_an_equals_sign_and_files_as_addresses(run, loaded, folder):
+    said = loaded.chat("color=red star, draw it", modalities=["text"])
+    assert run("generate", "color=red star, draw it", "--modalities", "text").out == f"{said.text}\n"
+    seen = loaded.chat([Image.open("star.png"), "What is this?"], modalities=["text"])
+    ended = run("generate", "What is this?", "--image", (folder / "star.png").as_uri(), "--modalities", "text")
+    assert ended.out == f"{seen.text}\n"
+
+
+def test_a_limit_is_named_as_the_config_has_it(run, folder):
+    ended = run("generate", "Hello", "--image", "star.png", "limits.image.max_pixels=10")
+    assert "shrink it or raise limits.image.max_pixels" in ended.err

@@ -221,7 +221,7 @@ def test_the_service_says_what_it_produces(service):
     [
         (400, b'{"error": {"message": "seed: -1 given"}}', RequestError, "^seed: -1 given"),
         (503, b'{"error": {"message": "too busy"}}', StageError, "^stage 'service': too busy"),
-        (502, b"<html>", StageError, "HTTP status 502 given, expected an anygpt service's answer"),
+        (502, b"<html>", StageError, "an answer of HTTP status 502 that is no anygpt service's"),
         (200, b'data: {"error": {"message": "lost"}}\n\n', StageError, "^stage 'service': lost"),
         (200, b"data: {]\n\n", StageError, "sent what is no chat completion chunk: '{]'"),
         (200, b'data: {"choices": 1}\n\n', StageError, "sent what is no chat completion chunk"),

@@ -142,3 +142,10 @@ def test_without_a_key_foreign_names_and_pages_get_nothing(tiny):
 def test_with_a_key_every_name_is_served(local_service):
     with local_service.http as http:
         assert http.get("/v1/models", headers={"host": "models.example"}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1", "no such host", "nosuchhost.invalid", "127.0.0.1:80"])
+def test_a_host_that_nobody_can_listen_on_is_refused_as_such(host):
+    for key, allow in ((None, False), ("secret", False), (None, True)):
+        with pytest.raises(RequestError, match="expected an address or name of this machine, as in 127"):
+            check_exposure(host, key, allow)

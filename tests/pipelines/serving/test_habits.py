@@ -13,10 +13,11 @@ from PIL import Image
 
 from anygpt.config.schema import ServiceLimits
 from anygpt.errors import ConfigError
-from anygpt.media import to_data_url
+from anygpt.media import encode_wav, to_data_url
 from pipelines.serving.app import create_app
 from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.oracle import read_image, read_text
+from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene
 from tests.pipelines.serving.conftest import Running, reconfigured, running
 
@@ -330,3 +331,15 @@ def test_a_key_for_metrics_needs_a_key(tiny):
     model = reconfigured(tiny, metrics_key=True)
     with pytest.raises(ConfigError, match=r"service\.metrics_key: true given without an API key"):
         create_app(model.pipeline, model.config)
+
+
+@pytest.mark.parametrize("given", ["mp3", "mpeg", "mp4", "x-wav", "anything"])
+def test_the_content_of_a_sound_says_what_it_is(local_service, given):
+    """Clients name the format by the file's name, or by its media type."""
+    sound = base64.b64encode(encode_wav(render(Scene("star", "red").in_modality("audio"), "audio", 0))).decode()
+    part = {"type": "input_audio", "input_audio": {"data": sound, "format": given}}
+    with local_service.http as http:
+        answer = http.post(
+            CHAT, json=chat({"role": "user", "content": [part, {"type": "text", "text": "What is it?"}]})
+        )
+    assert answer.status_code == 200, answer.text
