@@ -53,7 +53,7 @@ class AnyToAny:
             Every request's events in order, ending in `Done` or `Failed`; leaving the loop early cancels the rest.
         """
         events: asyncio.Queue[Event] = asyncio.Queue()
-        replies = [_Reply(self, index, request, events.put_nowait) for index, request in enumerate(requests)]
+        replies = [_RunningRequest(self, index, request, events.put_nowait) for index, request in enumerate(requests)]
         self.executor.in_flight.update(replies)
         tasks = [asyncio.create_task(reply.run()) for reply in replies]
         unfinished = len(requests)
@@ -68,7 +68,7 @@ class AnyToAny:
             await asyncio.gather(*tasks)
 
 
-class _Reply:
+class _RunningRequest:
     """One request on its way."""
 
     def __init__(self, pipeline: AnyToAny, index: int, request: Request, emit: Callable[[Event], None]) -> None:

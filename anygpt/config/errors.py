@@ -21,7 +21,7 @@ def one_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def unfit(schema: type, values: Mapping[str, Any], error: Exception, where: str) -> ConfigError:
+def schema_error(schema: type, values: Mapping[str, Any], error: Exception, where: str) -> ConfigError:
     """What OmegaConf refuses while plain values are merged into a dataclass of the section `where`."""
     prefix = f"{where}." if where else ""
     key = with_references(str(getattr(error, "full_key", None) or ".".join(map(str, _misfit(schema, values)))))
@@ -35,7 +35,7 @@ def unfit(schema: type, values: Mapping[str, Any], error: Exception, where: str)
     return ConfigError(f"{path}: {one_line(error)}" if path else one_line(error))
 
 
-def refused(merged: Any, error: ConfigError, where: str) -> ConfigError:
+def check_error(merged: Any, error: ConfigError, where: str) -> ConfigError:
     """What a dataclass refuses in its `__post_init__`: "size: 0 given" with the path of its section before it."""
     prefix = f"{where}." if where else ""
     section, message = with_references(f"{prefix}{_refused_section(merged)}"), with_references(str(error))

@@ -111,7 +111,7 @@ def load_extended(path: Path, extending: tuple[Path, ...] = ()) -> Any:
     if len(files) > MAX_EXTENSIONS:
         raise ConfigError(f"config: {files[0]}: extends goes deeper than {MAX_EXTENSIONS} files; write some as one")
     base = load_extended(base_file, files)
-    return _laid_over(base, values) if isinstance(base, dict) else values
+    return _extended(base, values) if isinstance(base, dict) else values
 
 
 def load_file(path: Path) -> Any:
@@ -151,17 +151,17 @@ def refuse_what_the_user_decides(values: Any, where: str = "") -> None:
         refuse_what_the_user_decides(value, path)
 
 
-def _laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def _extended(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Values that change others, key by key."""
-    return {**base, **{key: _changed(base.get(key), value) for key, value in values.items()}}
+    return {**base, **{key: _merged_section(base.get(key), value) for key, value in values.items()}}
 
 
-def _changed(before: Any, after: Any) -> Any:
+def _merged_section(before: Any, after: Any) -> Any:
     """Sections of one part merge; another part's takes the place of the whole section, and so does any other value."""
     if (
         isinstance(before, dict)
         and isinstance(after, dict)
         and after.get("name", before.get("name")) == before.get("name")
     ):
-        return _laid_over(before, after)
+        return _extended(before, after)
     return after

@@ -31,7 +31,7 @@ def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") ->
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from anygpt.config.errors import refused, unfit
+    from anygpt.config.errors import check_error, schema_error
 
     _refuse_huge(values, where)
     values = without_references(values)
@@ -40,9 +40,9 @@ def resolve(schema: type[Schema], values: Mapping[str, Any], where: str = "") ->
         merged = OmegaConf.merge(OmegaConf.structured(schema), values)
         return with_references(OmegaConf.to_object(merged))
     except ConfigError as error:
-        raise refused(merged, error, where) from error
+        raise check_error(merged, error, where) from error
     except (OmegaConfBaseException, TypeError) as error:
-        raise unfit(schema, values, error, where) from error
+        raise schema_error(schema, values, error, where) from error
 
 
 def _refuse_huge(values: Any, where: str) -> None:

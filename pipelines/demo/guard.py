@@ -13,9 +13,9 @@ from urllib.parse import parse_qs
 
 from anygpt.config.schema import ServiceLimits
 from anygpt.errors import RequestError
+from pipelines.demo.concurrency import ConcurrencyLimit
 from pipelines.demo.exchange import Exchange
 from pipelines.demo.payloads import SESSION, Functions, checked_cancellation, checked_event
-from pipelines.demo.places import Places
 from pipelines.demo.public_paths import PublicPaths
 from pipelines.demo.receiving import receive_files
 from pipelines.demo.refusals import RefusedError, quoted
@@ -61,9 +61,9 @@ class Guard:
         self.app, self.hosts, self.paths, self.uploads, self.functions = app, hosts, paths, uploads, functions
         self.silence_s = service.body_timeout_s
         self.max_body_bytes = BYTES_PER_CHAR * max_text_chars + 64 * 1024
-        self.uploading = Places("uploads", per_person=8, in_all=64)
-        self.listening = Places("open pages", per_person=256, in_all=900)
-        self.calling = Places("requests", per_person=32, in_all=128)
+        self.uploading = ConcurrencyLimit("uploads", per_person=8, in_all=64)
+        self.listening = ConcurrencyLimit("open pages", per_person=256, in_all=900)
+        self.calling = ConcurrencyLimit("requests", per_person=32, in_all=128)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """See ASGI."""

@@ -7,7 +7,7 @@ import sys
 
 from anygpt.errors import ConfigError
 
-KNOCK_S = 5.0
+CONNECT_S = 5.0
 
 
 def check_reachable(address: str) -> None:
@@ -21,7 +21,7 @@ def check_reachable(address: str) -> None:
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     try:
         if colon:
-            socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
     except (OSError, ValueError, OverflowError) as error:
         raise no_cluster(address, error) from error
 

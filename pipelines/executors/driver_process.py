@@ -168,11 +168,11 @@ class DriverProcess:
                 return self.over.result(timeout=1.0)
             except NotDone:
                 if self.is_ready and (self.silent_s > DEAD_S or self._is_stopped()):
-                    self._give_up("its driver process does not answer")
+                    self._fail("its driver process does not answer")
 
     def close(self) -> None:
         """End the process and all that it has started."""
-        self._give_up("it was closed")
+        self._fail("it was closed")
         self._commands.put(None)
         if self._is_own:
             self._process.kill()
@@ -218,7 +218,7 @@ class DriverProcess:
                 message = unpack(read_packed(pipe), lambda number: Held(self, number))
                 self._heard_at = time.monotonic()
                 self._take(message)
-        self._give_up("its driver process has ended")
+        self._fail("its driver process has ended")
 
     def _take(self, message: Any) -> None:
         if isinstance(message, Event):
@@ -237,9 +237,9 @@ class DriverProcess:
             if message.states is not None:
                 self._states = message.states
         elif isinstance(message, Gone):
-            self._give_up(message.reason)
+            self._fail(message.reason)
 
-    def _give_up(self, reason: str) -> None:
+    def _fail(self, reason: str) -> None:
         """Fail all calls, also those that are still to come."""
         with self._answering:
             if self.over.done():

@@ -12,7 +12,7 @@ import ray
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
 from anygpt.config.schema import StackConfig
-from pipelines.executors.cluster_address import KNOCK_S, no_cluster
+from pipelines.executors.cluster_address import CONNECT_S, no_cluster
 from pipelines.executors.pulse import Pulse
 
 SILENT_S = 10.0  # a part of Ray that gives no answer for so long counts as dead
@@ -41,7 +41,7 @@ class Cluster:
             _join(address)
         self._gcs_address = ray.get_runtime_context().gcs_address
         self._processes = _own_processes() if self.is_own else _raylet_of_this_node()
-        self._gcs_port = Pulse("gcs-port", self._knock, every_s=0.5)
+        self._gcs_port = Pulse("gcs-port", self._connect, every_s=0.5)
         self._gcs = Pulse("gcs", ray.nodes)
         self._store = Pulse("store", lambda: ray.put(STORED) and None)
 
@@ -58,10 +58,10 @@ class Cluster:
             return "its raylet does not answer"
         return None
 
-    def _knock(self) -> None:
+    def _connect(self) -> None:
         host, _, port = self._gcs_address.rpartition(":")
         with suppress(TimeoutError):  # it may be busy
-            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
 
 
 def restart_controller() -> None:

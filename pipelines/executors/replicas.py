@@ -86,7 +86,7 @@ class Replica:
         set_torch_threads(self.placed[stages[0]].threads or threads)
         self.in_flight = 1
 
-    def told(self, in_flight: int) -> None:
+    def update_in_flight(self, in_flight: int) -> None:
         """Take note of how many requests the caller has: a batch waits for no more company than that."""
         self.in_flight = in_flight
 
@@ -117,7 +117,7 @@ class EncoderReplica(Replica):
 
     async def encode(self, stage: str, media: Sequence[Any], in_flight: int) -> tuple[Ref, float]:
         """A reference to the features, and the seconds inside the encoder."""
-        self.told(in_flight)
+        self.update_in_flight(in_flight)
         features, seconds = await self.runners[stage].encode(media)
         return [ray.put(features)], seconds
 
@@ -148,7 +148,7 @@ class GeneratorReplica(Replica):
         self, stage: str, conditioning: Ref, options: GenerationOptions, in_flight: int
     ) -> AsyncIterator[Bundle]:
         """(step, steps) for every step, and at the end (medium, seconds)."""
-        self.told(in_flight)
+        self.update_in_flight(in_flight)
         runner, loaded = self.runners[stage], await conditioning[0]
 
         async def generate(put: Put, should_stop: ShouldStop) -> None:
@@ -169,9 +169,9 @@ class BackboneReplica(Replica):
         from pipelines.stack.build import build_backbone, build_backbone_stage
 
         loading = asyncio.create_task(asyncio.to_thread(build_backbone, config))  # while the other stages load
-        told = {stage: await handle.describe.remote(stage) for stage, handle in others.items()}
-        shapes = {modality: told[f"encoders.{modality}"] for modality in config.encoders}
-        specs = {modality: told[f"generators.{modality}"] for modality in config.generators}
+        described = {stage: await handle.describe.remote(stage) for stage, handle in others.items()}
+        shapes = {modality: described[f"encoders.{modality}"] for modality in config.encoders}
+        specs = {modality: described[f"generators.{modality}"] for modality in config.generators}
         stage = build_backbone_stage(config, await loading, shapes, specs)
         self.runner = BackboneRunner(BACKBONE, self.placed[BACKBONE], lambda: self.in_flight, stage)
         let_others_load()
@@ -185,7 +185,7 @@ class BackboneReplica(Replica):
         in_flight: int,
     ) -> AsyncIterator[Bundle]:
         """The reply's events, conditioning as references."""
-        self.told(in_flight)
+        self.update_in_flight(in_flight)
         loaded = {modality: await reference[0] for modality, reference in features.items()}
 
         async def reply(put: Put, should_stop: ShouldStop) -> None:

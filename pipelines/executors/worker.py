@@ -171,11 +171,11 @@ class Worker:
             running = self._running
             left = running[1] - time.perf_counter() if running else self._time_limit_s
             if left <= 0:
-                self._give_up()
+                self._abandon_batch()
             elif self._over.wait(left):
                 return
 
-    def _give_up(self) -> None:
+    def _abandon_batch(self) -> None:
         """Fail a batch that takes too long and replace its thread, which cannot be stopped."""
         with self._changed:
             if self._running is None or self._running[1] > time.perf_counter():

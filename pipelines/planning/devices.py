@@ -59,7 +59,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Placed:
+class StageOnDevice:
     """All devices in use, and what makes a placement impossible whatever the memory."""
 
     loads: list[Load]
@@ -70,7 +70,7 @@ class Placed:
         return not self.problems and all(load.free >= 0 for load in self.loads)
 
 
-PlacingRule = Callable[["Sequence[StageNeed]", Sequence[int]], Placed]
+PlacingRule = Callable[["Sequence[StageNeed]", Sequence[int]], StageOnDevice]
 
 
 def parse_gpus(text: str) -> list[int]:
@@ -103,7 +103,7 @@ def placing_rule(executor: str) -> PlacingRule:
     return rules[executor]
 
 
-def place_in_one_process(needs: Sequence[StageNeed], gpus: Sequence[int]) -> Placed:
+def place_in_one_process(needs: Sequence[StageNeed], gpus: Sequence[int]) -> StageOnDevice:
     """Where the local executor puts the stages: every one on the device that its placement names."""
     loads = {f"cuda:{index}": Load(f"cuda:{index}", size, processes=1) for index, size in enumerate(gpus)}
     problems = []
@@ -115,10 +115,10 @@ def place_in_one_process(needs: Sequence[StageNeed], gpus: Sequence[int]) -> Pla
             )
             continue
         loads.setdefault(device, Load(device)).needs.append(need)
-    return Placed([load for load in loads.values() if load.needs], problems)
+    return StageOnDevice([load for load in loads.values() if load.needs], problems)
 
 
-def place_by_ray(needs: Sequence[StageNeed], gpus: Sequence[int]) -> Placed:
+def place_by_ray(needs: Sequence[StageNeed], gpus: Sequence[int]) -> StageOnDevice:
     """Where Ray can put the stages' processes: each on the first GPU with as large a share left as it reserves.
 
     Ray's own choice may differ. Whole GPUs are given for shares of 1 and more; the stage itself lies on one of them.
@@ -139,7 +139,7 @@ def place_by_ray(needs: Sequence[StageNeed], gpus: Sequence[int]) -> Placed:
             problems.append(
                 f"{whose}: {given}, but no GPU has so large a share left; lower the shares, or give more GPUs"
             )
-    return Placed([load for load in (*loads, machine) if load.needs], problems)
+    return StageOnDevice([load for load in (*loads, machine) if load.needs], problems)
 
 
 def _by_process(needs: Sequence[StageNeed]) -> list[list[StageNeed]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anygpt.config.schema import StackConfig
-from pipelines.planning.devices import Placed, placing_rule
+from pipelines.planning.devices import StageOnDevice, placing_rule
 from pipelines.planning.needs import StageNeed, measure
 from pipelines.planning.report import table, verdict
 from pipelines.planning.weightless import build_without_weights
@@ -17,7 +17,7 @@ class Plan:
     """The needs of all stages, and where they lie if GPUs were given."""
 
     needs: list[StageNeed]
-    placed: Placed | None
+    placed: StageOnDevice | None
 
     def __str__(self) -> str:
         return table(self.needs) if self.placed is None else f"{table(self.needs)}\n\n{verdict(self.placed)}"

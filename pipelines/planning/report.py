@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.planning.devices import Load, Placed
+from pipelines.planning.devices import Load, StageOnDevice
 from pipelines.planning.needs import Saving, StageNeed
 
 _HEADER = (
@@ -30,7 +30,7 @@ def table(needs: Sequence[StageNeed]) -> str:
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
-def verdict(placed: Placed) -> str:
+def verdict(placed: StageOnDevice) -> str:
     """One line a device, then "fits" or "does not fit" with what to change."""
     lines = [_device_line(load) for load in placed.loads]
     if not any(load.is_gpu for load in placed.loads) and not placed.problems:
@@ -89,7 +89,7 @@ def _device_line(load: Load) -> str:
     return f"{what}\n  {', '.join(parts)}"
 
 
-def _advice(placed: Placed) -> list[str]:
+def _advice(placed: StageOnDevice) -> list[str]:
     """What would make room on the devices that have too little."""
     lines = []
     for load in placed.loads:
@@ -103,7 +103,7 @@ def _advice(placed: Placed) -> list[str]:
     return lines
 
 
-def _moves(need: StageNeed, placed: Placed) -> list[Saving]:
+def _moves(need: StageNeed, placed: StageOnDevice) -> list[Saving]:
     """Another GPU that has room for the stage."""
     roomy = [load for load in placed.loads if load.is_gpu and load.free >= need.total and need not in load.needs]
     return [Saving(f"placement.{need.stage}.device={load.device}", need.total) for load in roomy[:1]]

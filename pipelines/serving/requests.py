@@ -27,7 +27,7 @@ from pipelines.serving.schema import (
     LostMedium,
     MediaPart,
     ReplyImage,
-    ReplyMedium,
+    ReplyMediumPart,
     TextPart,
 )
 
@@ -173,7 +173,7 @@ class _Media:
                 "audio: an earlier sound by its id given, which is not kept; give its message back whole"
             )
         text = _joined(message.content) or message.refusal or ""
-        media: list[ReplyMedium | LostMedium] = list(message.media)
+        media: list[ReplyMediumPart | LostMedium] = list(message.media)
         text, shown = split_pictures(text)
         if shown:  # the pictures are in the text as Markdown; `images` holds the same ones, if it came back at all
             pictures = [_picture(offset, url) for offset, url in shown]
@@ -206,7 +206,7 @@ class _Media:
             raise ServiceError(413, f"messages: media of more than {most} bytes in all, decoded; shrink them")
         return medium
 
-    def _source(self, part: MediaPart | ReplyMedium, mime: str) -> tuple[str, bool]:
+    def _source(self, part: MediaPart | ReplyMediumPart, mime: str) -> tuple[str, bool]:
         """A data URL, or an address that may be fetched and True."""
         if isinstance(part, InputAudioPart):
             return f"data:audio/wav;base64,{part.input_audio.data}", False

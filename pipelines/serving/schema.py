@@ -90,26 +90,26 @@ class InputAudioPart(Sent):
     input_audio: InputAudio
 
 
-class Placed(Sent):
+class InReply(Sent):
     """Where a medium of an earlier reply stood: among the reply's parts, and after how many characters."""
 
     index: int | None = Field(None, ge=0)
     text_offset: int | None = Field(None, ge=0)
 
 
-class ReplyImage(ImagePart, Placed):
+class ReplyImage(ImagePart, InReply):
     """A picture of an earlier reply."""
 
 
-class ReplyAudio(AudioPart, Placed):
+class ReplyAudio(AudioPart, InReply):
     """A sound of an earlier reply."""
 
 
-class ReplyVideo(VideoPart, Placed):
+class ReplyVideo(VideoPart, InReply):
     """A video of an earlier reply."""
 
 
-class LostMedium(Placed):
+class LostMedium(InReply):
     """A medium that an earlier reply should have had: its place is part of the conversation."""
 
     type: str
@@ -118,7 +118,7 @@ class LostMedium(Placed):
 
 
 MediaPart = ImagePart | AudioPart | InputAudioPart | VideoPart | PointsPart
-ReplyMedium = ReplyImage | ReplyAudio | ReplyVideo
+ReplyMediumPart = ReplyImage | ReplyAudio | ReplyVideo
 
 
 class SystemMessage(Sent):
@@ -154,7 +154,7 @@ class AssistantMessage(Sent):
     annotations: list[Any] | None = None
 
     @property
-    def media(self) -> list[ReplyMedium]:
+    def media(self) -> list[ReplyMediumPart]:
         """The reply's media, of all modalities."""
         return [*(self.images or ()), *(self.audios or ()), *(self.videos or ())]
 

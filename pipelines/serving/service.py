@@ -29,10 +29,10 @@ from pipelines.serving.bodies import parse_body, unknown_fields
 from pipelines.serving.bodies_in_flight import BodiesInFlight
 from pipelines.serving.errors import ServiceError, as_service_error, stopping
 from pipelines.serving.metrics import Metrics
-from pipelines.serving.places import EventStream, Places
 from pipelines.serving.replies import ChatReply
 from pipelines.serving.requests import chat_request, check_model, image_requests
 from pipelines.serving.schema import ChatBody, ImagesBody, Sent
+from pipelines.serving.slots import EventStream, Slots
 
 DISCONNECT_POLL_S = 0.1
 IGNORED = "x-anygpt-ignored"  # the header that names fields of a request that the service does not know
@@ -60,7 +60,7 @@ class Service:
         self.started = int(time.time())
         self.decoders = DecoderPool(config.limits.decode_timeout_s)
         self.bodies = BodiesInFlight(config.service)
-        self.places = Places(config.service, self.metrics)
+        self.places = Slots(config.service, self.metrics)
         self.preparing: set[asyncio.Future[Any]] = set()  # requests whose media are being decoded
 
     def stop(self) -> None:

@@ -92,16 +92,16 @@ def load_bundle(
         tensors = read_tensors(folder / file)
         for overlay in map(bundle_folder, overlays):
             if (overlay / file).is_file():
-                tensors = laid_over(tensors, read_tensors(overlay / file))
+                tensors = replaced_tensors(tensors, read_tensors(overlay / file))
         if name == "input_projectors":
             own = saved_tensors(stage.input_projectors.state_dict())
             untrained = {key: tensor for key, tensor in own.items() if modality_of_key(key) in untrained_inputs}
-            tensors = laid_over(tensors, untrained)
+            tensors = replaced_tensors(tensors, untrained)
         load_strictly(getattr(stage, name), tensors, file)
     stage.backbone.load_adapters(folder)
 
 
-def laid_over(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def replaced_tensors(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The projectors' tensors, with those of some modalities exchanged."""
     exchanged = {modality_of_key(key) for key in others}
     return {**{key: tensor for key, tensor in tensors.items() if modality_of_key(key) not in exchanged}, **others}

@@ -8,12 +8,12 @@ from typing import Any
 
 from anygpt.messages import MediumRef, Message
 from pipelines.tiny.world.dialogues import dialogue
-from pipelines.tiny.world.making import convert, make, make_both
+from pipelines.tiny.world.media_turns import convert, make, make_both
 from pipelines.tiny.world.phrases import caption
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.replies import NOT_ALLOWED
-from pipelines.tiny.world.talk import Depiction, Part, Turn
-from pipelines.tiny.world.telling import ask, compare, describe, describe_two, say
+from pipelines.tiny.world.turns import Depiction, Part, Turn
+from pipelines.tiny.world.word_turns import ask, compare, describe, describe_two, say
 from pipelines.training.samples import Sample, Target
 
 # objective → kinds of turn, and fewest and most turns of its dialogues in the world.

@@ -14,7 +14,7 @@ from pipelines.tiny.world.phrases import caption
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.replies import NOT_ALLOWED, NOTHING_YET, OUTSIDE
 from pipelines.tiny.world.scenes import Scene, attributes_of
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
+from pipelines.tiny.world.turns import MAKEABLE, SHOWABLE
 
 SCENE = Scene("square", "green", "large", "left", "up")
 REQUESTS = {"image": "Draw it.", "audio": "Play it.", "video": "Film it."}

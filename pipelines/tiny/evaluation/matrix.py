@@ -17,7 +17,7 @@ from pipelines.tiny.evaluation.skills import TEXT_READERS, THREE_MEDIA, read_thr
 from pipelines.tiny.evaluation.trials import CELLS, Trial, make_trials
 from pipelines.tiny.world.oracle import READERS, Reading, read_text
 from pipelines.tiny.world.phrases import Split
-from pipelines.tiny.world.talk import SHOWABLE
+from pipelines.tiny.world.turns import SHOWABLE
 
 BATCH = 16
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from anygpt.messages import modality_of
 from pipelines.assistant import Reply
 from pipelines.tiny.evaluation.trials import QUESTIONS, Builder, Context, Trial, everything
-from pipelines.tiny.world.making import MAKE
+from pipelines.tiny.world.media_turns import MAKE
 from pipelines.tiny.world.oracle import READERS, read_comparison, read_verdict
 from pipelines.tiny.world.outside_words import unknown_thing
 from pipelines.tiny.world.phrases import NOUNS, VERBS, paraphrase, stated_value, value_phrase
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.replies import OUTSIDE
 from pipelines.tiny.world.scenes import VALUES, attributes_of
-from pipelines.tiny.world.talk import MAKEABLE
-from pipelines.tiny.world.telling import COMPARED
+from pipelines.tiny.world.turns import MAKEABLE
+from pipelines.tiny.world.word_turns import COMPARED
 
 COMPARISON = "comparison"
 VERDICT = "verdict"

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.tiny.world.making import MAKE, MAKE_IT
+from pipelines.tiny.world.media_turns import MAKE, MAKE_IT
 from pipelines.tiny.world.phrases import Split, paraphrase, request, value_phrase
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.scenes import Scene, attributes_of, random_edit, seen_scenes
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
+from pipelines.tiny.world.turns import MAKEABLE, SHOWABLE
 
 
 @dataclass(frozen=True)

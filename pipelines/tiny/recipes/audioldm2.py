@@ -225,10 +225,10 @@ def pretrain_audioldm2(
         rng = random.Random(f"{seed}/{step}")
         picked = rng.sample(range(len(SCENES)), batch_size)
         texts = sayings([SCENES[i] for i in picked], rng, CANONICAL_SHARE)
-        told = prompts.encode(["" if rng.random() < DROPPED_SHARE else text for text in texts])
+        encoded = prompts.encode(["" if rng.random() < DROPPED_SHARE else text for text in texts])
         # an output projector's masks are all ones
-        mask_BT = told["attention_mask"] if rng.random() < 0.5 else torch.ones_like(told["attention_mask"])
-        embeds_BTD, generated_BGH = with_noise(told["prompt_embeds"]), with_noise(told["generated_prompt_embeds"])
+        mask_BT = encoded["attention_mask"] if rng.random() < 0.5 else torch.ones_like(encoded["attention_mask"])
+        embeds_BTD, generated_BGH = with_noise(encoded["prompt_embeds"]), with_noise(encoded["generated_prompt_embeds"])
         clean = latents[[i * COPIES + rng.randrange(COPIES) for i in picked]]
 
         def denoise(noisy: Tensor, timesteps_B: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from backbone.prompt import PromptBuilder, TextSegment
 from pipelines.tiny.recipes.precision import bf16_products
 from pipelines.tiny.recipes.prompting import sayings
 from pipelines.tiny.world.dialogues import dialogue
-from pipelines.tiny.world.talk import Depiction, Part, Turn
+from pipelines.tiny.world.turns import Depiction, Part, Turn
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
 VOCAB_SIZE = 2048

@@ -1,4 +1,4 @@
-"""What the frozen denoisers are told in training: captions of scenes, embedded, roughened and sometimes left out.
+"""What the frozen denoisers are told in training: captions of scenes, embedded, perturbed and sometimes left out.
 
 Legend: B batch, T text tokens, D text width.
 """
@@ -45,7 +45,7 @@ def with_noise(embeds_BTD: Tensor) -> Tensor:
     return embeds_BTD + CONDITIONING_NOISE * torch.rand(len(embeds_BTD), 1, 1) * torch.randn_like(embeds_BTD)
 
 
-def roughened(text_BTD: Tensor, empty_1TD: Tensor) -> Tensor:
+def perturbed(text_BTD: Tensor, empty_1TD: Tensor) -> Tensor:
     """Embeddings with noise, and now and then the empty prompt's in their place."""
     noisy_BTD = with_noise(text_BTD)
     return torch.where(torch.rand(len(text_BTD), 1, 1) < DROPPED_SHARE, empty_1TD, noisy_BTD)

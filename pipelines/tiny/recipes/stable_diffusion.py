@@ -24,7 +24,7 @@ from generators.noise_prediction import NoisePrediction
 from pipelines.tiny.recipes.autoencoder import POOL_COPIES, image_pool, to_model_range
 from pipelines.tiny.recipes.clip import TEXT_WIDTH
 from pipelines.tiny.recipes.precision import bf16_products
-from pipelines.tiny.recipes.prompting import noise_schedule, prompt_ids, roughened, sayings, text_tower
+from pipelines.tiny.recipes.prompting import noise_schedule, perturbed, prompt_ids, sayings, text_tower
 from pipelines.tiny.world.scenes import ALL_SCENES
 from pipelines.training.loop import Loop, LoopOptions, print_log
 
@@ -73,7 +73,7 @@ def pretrain_stable_diffusion(
         rng = random.Random(f"{seed}/{step}")
         picked = [rng.randrange(len(ALL_SCENES)) for _ in range(batch_size)]
         texts = sayings([ALL_SCENES[i] for i in picked], rng, CANONICAL_SHARE)
-        text_BTD = roughened(text_encoder(prompt_ids(tokenizer, texts)).last_hidden_state, empty_1TD)
+        text_BTD = perturbed(text_encoder(prompt_ids(tokenizer, texts)).last_hidden_state, empty_1TD)
         clean = latents[[i * POOL_COPIES + rng.randrange(POOL_COPIES) for i in picked]]
 
         def denoise(noisy: Tensor, timesteps_B: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def sound_pool(seed: int) -> tuple[list[Scene], list[Tensor]]:
 
 
 def distinct_sounds(batch_size: int, seed: int, step: int) -> list[int]:
-    """Places in the pool of sounds of distinct scenes."""
+    """Positions in the pool of sounds of distinct scenes."""
     rng = random.Random(f"{seed}/{step}")
     picked = rng.sample(range(len(scenes_for("audio"))), batch_size)
     return [scene * SOUND_COPIES + rng.randrange(SOUND_COPIES) for scene in picked]

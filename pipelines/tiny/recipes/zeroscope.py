@@ -26,7 +26,7 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 from generators.noise_prediction import NoisePrediction
 from pipelines.tiny.recipes.autoencoder import reconstruction_losses, to_model_range
 from pipelines.tiny.recipes.precision import bf16_products
-from pipelines.tiny.recipes.prompting import noise_schedule, prompt_ids, roughened, sayings, text_tower
+from pipelines.tiny.recipes.prompting import noise_schedule, perturbed, prompt_ids, sayings, text_tower
 from pipelines.tiny.world import videos
 from pipelines.tiny.world.scenes import scenes_for
 from pipelines.training.loop import Loop, LoopOptions, print_log
@@ -117,7 +117,7 @@ def pretrain_zeroscope(
         rng = random.Random(f"{seed}/{step}")
         picked = rng.sample(range(len(SCENES)), batch_size)
         texts = sayings([SCENES[i] for i in picked], rng, CANONICAL_SHARE)
-        text_BTD = roughened(text_encoder(prompt_ids(tokenizer, texts)).last_hidden_state, empty_1TD)
+        text_BTD = perturbed(text_encoder(prompt_ids(tokenizer, texts)).last_hidden_state, empty_1TD)
         clean = latents[[i * COPIES + rng.randrange(COPIES) for i in picked]]
 
         def denoise(noisy: Tensor, timesteps_B: Tensor) -> Tensor:

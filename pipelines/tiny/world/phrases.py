@@ -13,7 +13,7 @@ import re
 import string
 from typing import Literal
 
-from pipelines.tiny.world import compositions, media_phrases, more_phrases
+from pipelines.tiny.world import compositions, compound_phrases, media_phrases
 from pipelines.tiny.world.compositions import compose
 from pipelines.tiny.world.scenes import Scene
 
@@ -56,7 +56,7 @@ NOUNS = {
 VERBS = {"image": ("draw", "paint", "sketch"), "audio": ("play", "sound out"), "video": ("film", "animate")}
 STILL_UNSAID = 0.6  # how often a paraphrase does not say that a thing is still
 
-TRAIN: dict[str, tuple[str, ...]] = media_phrases.TRAIN | more_phrases.TRAIN | {
+TRAIN: dict[str, tuple[str, ...]] = media_phrases.TRAIN | compound_phrases.TRAIN | {
     "draw": (
         "Draw {scene}.", "Paint {scene}.", "Sketch {scene}.", "Show me {scene}.", "Make a picture of {scene}.",
         "Create an image of {scene}.", "I want a picture of {scene}.", "I would like to see {scene}.",
@@ -207,7 +207,7 @@ TRAIN: dict[str, tuple[str, ...]] = media_phrases.TRAIN | more_phrases.TRAIN | {
     ),
 }  # fmt: skip
 
-HELD_OUT: dict[str, tuple[str, ...]] = media_phrases.HELD_OUT | more_phrases.HELD_OUT | {
+HELD_OUT: dict[str, tuple[str, ...]] = media_phrases.HELD_OUT | compound_phrases.HELD_OUT | {
     "draw": (
         "Please make me an image that shows {scene}.", "I want you to draw {scene}.", "Could you show me {scene}?",
         "Let me have a drawing of {scene}.", "May I see {scene}?", "Draw for me {scene}.", "A drawing of {scene}, please.",

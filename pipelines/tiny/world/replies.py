@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipelines.tiny.world.phrases import caption, movement, place
 from pipelines.tiny.world.scenes import Scene
-from pipelines.tiny.world.talk import Depiction, Part
+from pipelines.tiny.world.turns import Depiction, Part
 
 GREETING = (
     "I draw, play, film and describe simple things: a circle, square, triangle or star in red, yellow, green, cyan, "

@@ -21,7 +21,7 @@ from pipelines.tiny.world.images import render_image
 from pipelines.tiny.world.oracle import READERS, read_image, read_text
 from pipelines.tiny.world.replies import ANNOUNCED, NOT_ALLOWED
 from pipelines.tiny.world.scenes import CARRIED, UNSEEN_PAIRS, Scene
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
+from pipelines.tiny.world.turns import MAKEABLE, SHOWABLE
 from pipelines.training.json_lines import JsonLinesSource
 from pipelines.training.objectives import LossWeights
 from pipelines.training.samples import Sample

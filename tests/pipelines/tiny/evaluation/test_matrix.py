@@ -25,7 +25,7 @@ from pipelines.tiny.world.phrases import caption
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.replies import OUTSIDE, answer, stated
 from pipelines.tiny.world.scenes import CARRIED, VALUES, Scene
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
+from pipelines.tiny.world.turns import MAKEABLE, SHOWABLE
 
 NAMES = [cell_name(*cell) for cell in CELLS] + [f"questions about {source}" for source in QUESTIONS]
 SKILLS = ["yes or no", "comparing two media", "two changes at once", "three media at once", "refusing what is unknown"]

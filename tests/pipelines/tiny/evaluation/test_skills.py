@@ -24,8 +24,8 @@ from pipelines.tiny.world.phrases import NOUNS, VERBS, canonical
 from pipelines.tiny.world.rendering import render
 from pipelines.tiny.world.replies import GREETING, OUTSIDE
 from pipelines.tiny.world.scenes import VALUES, Scene
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
-from pipelines.tiny.world.telling import COMPARED
+from pipelines.tiny.world.turns import MAKEABLE, SHOWABLE
+from pipelines.tiny.world.word_turns import COMPARED
 
 SCENE = Scene("star", "red", "small", None, "up")
 

@@ -12,7 +12,7 @@ from pipelines.tiny.evaluation.trials import CELLS, QUESTIONS, Trial, make_trial
 from pipelines.tiny.world.oracle import READERS, Reading, read_text
 from pipelines.tiny.world.phrases import HELD_OUT, TRAIN, canonical
 from pipelines.tiny.world.scenes import CARRIED, UNSEEN_PAIRS, VALUES
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE
+from pipelines.tiny.world.turns import MAKEABLE, SHOWABLE
 
 QUESTIONS_ABOUT = {f"questions about {source}": source for source in QUESTIONS}
 # Name → input and output.

@@ -15,7 +15,7 @@ from pipelines.tiny.recipes.language_model import (
     text_conversation,
 )
 from pipelines.tiny.world.scenes import scenes_for
-from pipelines.tiny.world.talk import SHOWABLE, Depiction, Turn
+from pipelines.tiny.world.turns import SHOWABLE, Depiction, Turn
 
 
 def test_language_model_becomes_a_backbone(tmp_path):

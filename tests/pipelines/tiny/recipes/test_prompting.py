@@ -10,8 +10,8 @@ from transformers import CLIPModel, CLIPTokenizer
 from pipelines.tiny.recipes.prompting import (
     CONDITIONING_NOISE,
     DROPPED_SHARE,
+    perturbed,
     prompt_ids,
-    roughened,
     sayings,
     text_tower,
 )
@@ -40,7 +40,7 @@ def test_text_tower_is_the_clips_own_half(clip_dir):
 def test_roughened_embeddings_are_noisy_or_the_empty_prompts():
     torch.manual_seed(0)
     text_BTD, empty_1TD = torch.zeros(2000, 4, 8), torch.full((1, 4, 8), 9.0)
-    rough_BTD = roughened(text_BTD, empty_1TD)
+    rough_BTD = perturbed(text_BTD, empty_1TD)
     dropped_B = (rough_BTD == 9.0).all(-1).all(-1)
     assert abs(dropped_B.float().mean().item() - DROPPED_SHARE) < 0.03
     spread_B = rough_BTD[~dropped_B].flatten(1).std(-1)

@@ -12,7 +12,7 @@ from pipelines.tiny.world.oracle import read_text
 from pipelines.tiny.world.phrases import caption
 from pipelines.tiny.world.replies import ANNOUNCED, GREETING, LOUDNESS, NOTHING_YET, OUTSIDE, SOLIDS, WELCOME, stated
 from pipelines.tiny.world.scenes import CARRIED, VALUES, scenes_for
-from pipelines.tiny.world.talk import Depiction, Part, Talk, Turn
+from pipelines.tiny.world.turns import Depiction, DialogueState, Part, Turn
 
 CAPTIONS = {modality: {caption(scene): scene for scene in scenes_for(modality)} for modality in CARRIED}
 EVERY_CAPTION = {said for captions in CAPTIONS.values() for said in captions}
@@ -30,7 +30,7 @@ FIXED = {
 }
 
 
-def turns_of(kind: Callable[[Talk], None], count: int = 200, **options: Any) -> list[list[Turn]]:
+def turns_of(kind: Callable[[DialogueState], None], count: int = 200, **options: Any) -> list[list[Turn]]:
     """Dialogues of up to three turns of one kind."""
     rng = random.Random(kind.__name__)
     return [dialogue(rng, turns=(1, 3), kinds={kind: 1.0}, **options) for _ in range(count)]

@@ -8,8 +8,8 @@ from pipelines.tiny.world.dialogues import KINDS, MAKING, dialogue
 from pipelines.tiny.world.phrases import caption
 from pipelines.tiny.world.replies import ANNOUNCED
 from pipelines.tiny.world.scenes import UNSEEN_PAIRS, scenes_for
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE, Depiction, Talk
-from pipelines.tiny.world.telling import describe
+from pipelines.tiny.world.turns import MAKEABLE, SHOWABLE, Depiction, DialogueState
+from pipelines.tiny.world.word_turns import describe
 from tests.pipelines.tiny.world.conversations import (
     all_parts,
     depicted,
@@ -104,7 +104,7 @@ def test_every_kind_of_turn_comes_up_and_adds_one():
     assert set(MAKING) < set(KINDS)
     for kind in KINDS:
         for outputs in (MAKEABLE, ("image",), () if kind not in MAKING else MAKEABLE):
-            talk = Talk(rng, outputs=outputs)
+            talk = DialogueState(rng, outputs=outputs)
             for turns in range(1, 5):
                 kind(talk)
                 assert len(talk.turns) == turns

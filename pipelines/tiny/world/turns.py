@@ -38,7 +38,7 @@ class Turn:
 
 
 @dataclass
-class Talk:
+class DialogueState:
     """A dialogue being made.
 
     Attributes:

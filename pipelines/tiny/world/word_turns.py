@@ -22,19 +22,19 @@ from pipelines.tiny.world.replies import (
     verdict,
 )
 from pipelines.tiny.world.scenes import CARRIED, VALUES, Scene
-from pipelines.tiny.world.talk import Depiction, Part, Talk
+from pipelines.tiny.world.turns import Depiction, DialogueState, Part
 
 GENERAL_SHARE = 0.2  # of the questions what something is that are asked as of a picture
 COMPARED = {"shape": 3, "colour": 3, "size": 2, "motion": 1.5, "position": 1}  # and how often
 
 
-def say(talk: Talk) -> None:
+def say(talk: DialogueState) -> None:
     """The user puts a scene into words."""
     scene = talk.sayable_scene()
     talk.add([talk.ask("say", scene=paraphrase(scene, talk.rng))], given(scene, None), scene, None)
 
 
-def describe(talk: Talk) -> None:
+def describe(talk: DialogueState) -> None:
     """What is this? About a new medium, or what there is."""
     subject = talk.subject(0.6)
     if subject is None:
@@ -49,7 +49,7 @@ def describe(talk: Talk) -> None:
     return None
 
 
-def ask(talk: Talk) -> None:
+def ask(talk: DialogueState) -> None:
     """A question about one attribute or two, of a new medium or of what there is; some ask for yes or no."""
     subject = talk.subject(0.4)
     if subject is None:
@@ -72,7 +72,7 @@ def ask(talk: Talk) -> None:
     return None
 
 
-def checked(talk: Talk, attribute: str, scene: Scene, medium: str | None) -> tuple[str, str]:
+def checked(talk: DialogueState, attribute: str, scene: Scene, medium: str | None) -> tuple[str, str]:
     """A yes or no question and its answer."""
     value = scene.value(attribute)
     asked = value if talk.chance(0.5) else talk.rng.choice(VALUES[attribute])
@@ -82,7 +82,7 @@ def checked(talk: Talk, attribute: str, scene: Scene, medium: str | None) -> tup
     return talk.ask(f"check_{attribute}", value=words), verdict(attribute, asked, scene)
 
 
-def two_media(talk: Talk, attribute: str | None = None) -> tuple[list[Depiction], list[Part]]:
+def two_media(talk: DialogueState, attribute: str | None = None) -> tuple[list[Depiction], list[Part]]:
     """Two media that the user shows, of modalities that carry the attribute, and the message without its words."""
     carrying = [modality for modality in talk.inputs if attribute is None or attribute in CARRIED[modality]]
     modalities = [talk.rng.choice(carrying)] * 2
@@ -96,7 +96,7 @@ def two_media(talk: Talk, attribute: str | None = None) -> tuple[list[Depiction]
     return [first, second], [first, second]
 
 
-def describe_two(talk: Talk) -> None:
+def describe_two(talk: DialogueState) -> None:
     """What are these two?"""
     if not talk.inputs:
         return say(talk)
@@ -106,7 +106,7 @@ def describe_two(talk: Talk) -> None:
     return None
 
 
-def compare(talk: Talk) -> None:
+def compare(talk: DialogueState) -> None:
     """Are two media alike in one attribute?"""
     possible = [name for name in COMPARED if any(name in CARRIED[modality] for modality in talk.inputs)]
     if not possible:
@@ -118,7 +118,7 @@ def compare(talk: Talk) -> None:
     return None
 
 
-def compare_with_before(talk: Talk) -> None:
+def compare_with_before(talk: DialogueState) -> None:
     """Is it still as it was before? About a new medium, or what there is."""
     before, scene, medium, fresh = talk.before[0], talk.scene, talk.medium, False
     if talk.scene is not None and talk.inputs and talk.chance(0.4):
@@ -133,7 +133,7 @@ def compare_with_before(talk: Talk) -> None:
     return None
 
 
-def miss(talk: Talk) -> None:
+def miss(talk: DialogueState) -> None:
     """Ask about something, for it or for a change of it, before there is anything."""
     if talk.began:
         return describe(talk)
@@ -147,17 +147,17 @@ def miss(talk: Talk) -> None:
     return None
 
 
-def greet(talk: Talk) -> None:
+def greet(talk: DialogueState) -> None:
     """Say what one is."""
     talk.add([talk.ask("greet")], [GREETING], talk.scene, talk.medium)
 
 
-def thank(talk: Talk) -> None:
+def thank(talk: DialogueState) -> None:
     """Take thanks and praise."""
     talk.add([talk.ask("thank")], [WELCOME], talk.scene, talk.medium)
 
 
-def outside(talk: Talk) -> None:
+def outside(talk: DialogueState) -> None:
     """Say plainly what one cannot do: other topics, and things and colours that the world does not have."""
     said = talk.ask("outside")
     if talk.chance(0.6):

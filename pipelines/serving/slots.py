@@ -16,7 +16,7 @@ from pipelines.serving.metrics import Metrics
 from pipelines.serving.requests import media_bytes
 
 
-class Places:
+class Slots:
     """The places of a service, `max_requests` of them."""
 
     def __init__(self, limits: ServiceLimits, metrics: Metrics) -> None:
@@ -45,7 +45,7 @@ class Places:
             message = f"{self.limits.max_requests} requests are being answered, which is the limit; try again later"
             raise ServiceError(429, message, code="overloaded")
 
-    def take(self, requests: Sequence[PipelineRequest], route: str, entered: float) -> Place:
+    def take(self, requests: Sequence[PipelineRequest], route: str, entered: float) -> Slot:
         """A place for a request of the service, which may be several of the pipeline.
 
         Args:
@@ -60,14 +60,14 @@ class Places:
         if self.media_bytes + num_bytes > limit:
             message = f"media of more than {limit} bytes are being looked at; try again later"
             raise ServiceError(429, message, code="overloaded")
-        return Place(self, requests, num_bytes, route, entered)
+        return Slot(self, requests, num_bytes, route, entered)
 
 
-class Place:
+class Slot:
     """One place; leave it once."""
 
     def __init__(
-        self, places: Places, requests: Sequence[PipelineRequest], num_bytes: int, route: str, entered: float
+        self, places: Slots, requests: Sequence[PipelineRequest], num_bytes: int, route: str, entered: float
     ) -> None:
         self.places, self.num_bytes, self.route, self.entered = places, num_bytes, route, entered
         self.cancels = {request.cancel for request in requests}

@@ -5,14 +5,14 @@ import re
 
 import pytest
 
-from pipelines.tiny.world.making import make
+from pipelines.tiny.world.media_turns import make
 from pipelines.tiny.world.oracle import read_comparison, read_text, read_verdict
 from pipelines.tiny.world.outside_words import UNKNOWN_COLOURS, UNKNOWN_THINGS, made_up_word, unknown_thing
 from pipelines.tiny.world.phrases import canonical, caption
 from pipelines.tiny.world.replies import GREETING, LOUDNESS, NOTHING_YET, OUTSIDE, SOLIDS, WELCOME, answer, verdict
 from pipelines.tiny.world.scenes import COLOURS, SHAPES, VALUES, Scene
-from pipelines.tiny.world.talk import SHOWABLE, Talk
-from pipelines.tiny.world.telling import (
+from pipelines.tiny.world.turns import SHOWABLE, DialogueState
+from pipelines.tiny.world.word_turns import (
     COMPARED,
     ask,
     compare,
@@ -52,7 +52,7 @@ def test_answers_are_of_the_newest_thing_and_yes_and_no_are_true():
     for seen in (True, False):
         rng = random.Random(8)
         for _ in range(1200):
-            talk = Talk(rng, seen=seen)
+            talk = DialogueState(rng, seen=seen)
             say(talk)
             ask(talk)
             turn, scene = talk.turns[1], talk.scene
@@ -126,7 +126,7 @@ def test_two_media_are_described_in_order():
 def test_comparisons_with_before_tell_the_truth():
     compared = set()
     for seed in range(600):
-        talk = Talk(random.Random(seed))
+        talk = DialogueState(random.Random(seed))
         make(talk)
         first = talk.scene
         another = talk.random_scene("video")
@@ -181,7 +181,7 @@ def test_there_is_nothing_to_ask_for_before_there_is_anything():
     for turns in turns_of(miss, 300):
         assert all(turn.reply == (NOTHING_YET,) and not depicted(turn.user) for turn in turns)
     for begin in (make, say, compare):
-        talk = Talk(random.Random(14))
+        talk = DialogueState(random.Random(14))
         begin(talk)
         miss(talk)
         assert talk.turns[1].reply != (NOTHING_YET,)
@@ -189,7 +189,7 @@ def test_there_is_nothing_to_ask_for_before_there_is_anything():
 
 @pytest.mark.parametrize(("kind", "reply"), [(greet, GREETING), (outside, OUTSIDE), (thank, WELCOME)])
 def test_small_talk_leaves_alone_what_is_talked_about(kind, reply):
-    talk = Talk(random.Random(11))
+    talk = DialogueState(random.Random(11))
     make(talk)
     before = (talk.scene, talk.medium)
     kind(talk)

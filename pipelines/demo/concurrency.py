@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pipelines.demo.refusals import RefusedError
 
 
-class Places:
+class ConcurrencyLimit:
     """Counts what is going on.
 
     Args:

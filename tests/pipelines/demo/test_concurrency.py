@@ -4,12 +4,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from pipelines.demo.places import Places
+from pipelines.demo.concurrency import ConcurrencyLimit
 from pipelines.demo.refusals import RefusedError
 
 
 def test_one_person_cannot_take_all_places():
-    places = Places("uploads", per_person=2, in_all=3)
+    places = ConcurrencyLimit("uploads", per_person=2, in_all=3)
     with ExitStack() as taken:
         for _ in range(2):
             taken.enter_context(places.one_for("one"))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pipelines.tiny.world.phrases import NOUNS, VERBS, WAYS, paraphrase, value_phrase, vary_manner
 from pipelines.tiny.world.replies import given, made, made_in_turn
 from pipelines.tiny.world.scenes import CARRIED, DEFAULTS, VALUES, Scene
-from pipelines.tiny.world.talk import Part, Talk
-from pipelines.tiny.world.telling import say
+from pipelines.tiny.world.turns import DialogueState, Part
+from pipelines.tiny.world.word_turns import say
 
 # Output modality → the requests for it: from words, and of what there is.
 MAKE = {"image": "draw", "audio": "play", "video": "film"}
@@ -22,7 +22,7 @@ BARE_SHARE = 0.06  # of the requests for pictures that are the words for a scene
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 
 
-def make(talk: Talk) -> None:
+def make(talk: DialogueState) -> None:
     """A picture, sound or video from words; what is not said takes the world's defaults."""
     modality = talk.rng.choice(talk.outputs)
     scene, omit = talk.random_scene(modality), set()
@@ -43,7 +43,7 @@ def make(talk: Talk) -> None:
     talk.add([said], made(scene, modality), scene, modality)
 
 
-def make_several(talk: Talk) -> None:
+def make_several(talk: DialogueState) -> None:
     """Two or three pictures, sounds or videos in one reply."""
     modality = talk.rng.choice(talk.outputs)
     scenes = [talk.random_scene(modality) for _ in range(3 if talk.chance(0.3) else 2)]
@@ -53,7 +53,7 @@ def make_several(talk: Talk) -> None:
     talk.add([said], made_in_turn([(scene, modality) for scene in scenes]), scenes[-1], modality)
 
 
-def make_both(talk: Talk) -> None:
+def make_both(talk: DialogueState) -> None:
     """One thing in two or three modalities, from words or of what there is."""
     if len(talk.outputs) < 2:
         return make_several(talk)
@@ -75,7 +75,7 @@ def make_both(talk: Talk) -> None:
     return None
 
 
-def convert(talk: Talk) -> None:
+def convert(talk: DialogueState) -> None:
     """A new medium, or what there is, in another modality; or the same thing again."""
     subject = talk.subject(0.6)
     if subject is None:
@@ -87,7 +87,7 @@ def convert(talk: Talk) -> None:
     return None
 
 
-def edit(talk: Talk) -> None:
+def edit(talk: DialogueState) -> None:
     """Change a new medium or what there is: mostly one attribute, now and then two, or one and the modality."""
     subject = talk.subject(0.4)
     if subject is None:
@@ -100,14 +100,14 @@ def edit(talk: Talk) -> None:
     return None
 
 
-def edit_one(talk: Talk, scene: Scene, medium: str | None) -> tuple[str, Scene, str | None]:
+def edit_one(talk: DialogueState, scene: Scene, medium: str | None) -> tuple[str, Scene, str | None]:
     """The request, what there is then, and the modality it is in."""
     attribute, value = edited(talk, scene, medium)
     said = edit_request(talk, attribute, value, scene, medium)
     return said, scene.changed(attribute, value), medium_of_edit(talk, attribute, medium)
 
 
-def edit_two(talk: Talk, scene: Scene, medium: str | None) -> tuple[str, Scene, str | None]:
+def edit_two(talk: DialogueState, scene: Scene, medium: str | None) -> tuple[str, Scene, str | None]:
     """Two attributes at once: "Make it big and red.", "Turn it into a red star." """
     target = medium_of_edit(talk, "shape", medium)
     carried = [name for name in ("shape", "colour", "size", "position") if name in scene.attributes]
@@ -120,7 +120,7 @@ def edit_two(talk: Talk, scene: Scene, medium: str | None) -> tuple[str, Scene, 
     return talk.ask("edit_two", one=one, other=other), after, target
 
 
-def edit_and_make(talk: Talk, scene: Scene, medium: str | None) -> tuple[str, Scene, str | None]:
+def edit_and_make(talk: DialogueState, scene: Scene, medium: str | None) -> tuple[str, Scene, str | None]:
     """A change and a conversion at once: "Make it red and play it." """
     if not talk.outputs:
         return edit_two(talk, scene, medium)
@@ -131,7 +131,7 @@ def edit_and_make(talk: Talk, scene: Scene, medium: str | None) -> tuple[str, Sc
     return talk.ask("edit_and_make", value=words, act=talk.rng.choice(VERBS[target])), after, target
 
 
-def undo(talk: Talk) -> None:
+def undo(talk: DialogueState) -> None:
     """Back to what there was before the last change of the same medium."""
     before, medium = talk.before
     if before is None or talk.scene is None or medium != talk.medium or medium not in (None, *talk.outputs):
@@ -140,7 +140,7 @@ def undo(talk: Talk) -> None:
     return None
 
 
-def edited(talk: Talk, scene: Scene, medium: str | None) -> tuple[str, str]:
+def edited(talk: DialogueState, scene: Scene, medium: str | None) -> tuple[str, str]:
     """An attribute that the edited medium shows, and its new value; a picture or a scan may also be set in motion."""
     shown_in = {name: medium_of_edit(talk, name, medium) or "text" for name in scene.attributes}
     attributes = [name for name, modality in shown_in.items() if name in CARRIED[modality]]
@@ -153,7 +153,7 @@ def edited(talk: Talk, scene: Scene, medium: str | None) -> tuple[str, str]:
             return attribute, value
 
 
-def changed_values(talk: Talk, scene: Scene, names: Sequence[str]) -> Scene:
+def changed_values(talk: DialogueState, scene: Scene, names: Sequence[str]) -> Scene:
     """The scene with other values of these attributes."""
     while True:
         after = scene
@@ -164,7 +164,7 @@ def changed_values(talk: Talk, scene: Scene, names: Sequence[str]) -> Scene:
             return after
 
 
-def medium_of_edit(talk: Talk, attribute: str, medium: str | None) -> str | None:
+def medium_of_edit(talk: DialogueState, attribute: str, medium: str | None) -> str | None:
     """What an edit of a medium gives: words stay words, media stay what they are, what is set in motion is a video."""
     if medium is None:
         return None
@@ -173,12 +173,12 @@ def medium_of_edit(talk: Talk, attribute: str, medium: str | None) -> str | None
     return medium if medium in talk.outputs else next(iter(talk.outputs), None)
 
 
-def edit_words(talk: Talk, attribute: str, after: Scene) -> str:
+def edit_words(talk: DialogueState, attribute: str, after: Scene) -> str:
     """An attribute's new value in words."""
     return value_phrase(attribute, after.value(attribute), talk.rng)
 
 
-def edit_request(talk: Talk, attribute: str, value: str, scene: Scene, medium: str | None) -> str:
+def edit_request(talk: DialogueState, attribute: str, value: str, scene: Scene, medium: str | None) -> str:
     """An edit of one attribute in words."""
     if attribute == "size" and medium == "audio" and talk.chance(0.5):
         return talk.ask("edit_quieter" if value == "small" else "edit_louder")

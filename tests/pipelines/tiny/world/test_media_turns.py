@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.tiny.world.making import (
+from pipelines.tiny.world.media_turns import (
     DEFAULT_COLOUR,
     OPPOSITE,
     convert,
@@ -23,8 +23,8 @@ from pipelines.tiny.world.oracle import read_text
 from pipelines.tiny.world.phrases import NOUNS, SIZE_WORDS, VERBS, canonical
 from pipelines.tiny.world.replies import made_in_turn
 from pipelines.tiny.world.scenes import CARRIED, DEFAULTS, VALUES, Scene
-from pipelines.tiny.world.talk import MAKEABLE, SHOWABLE, Depiction, Talk
-from pipelines.tiny.world.telling import say
+from pipelines.tiny.world.turns import MAKEABLE, SHOWABLE, Depiction, DialogueState
+from pipelines.tiny.world.word_turns import say
 from tests.pipelines.tiny.world.conversations import depicted, texts, turns_of
 
 # Any word of a medium or a deed → its modality.
@@ -102,7 +102,7 @@ def test_make_both_of_one_output_makes_several_of_it():
 # Changes
 
 
-Form = Callable[[Talk, Scene, str | None], tuple[str, Scene, str | None]]
+Form = Callable[[DialogueState, Scene, str | None], tuple[str, Scene, str | None]]
 
 
 def edits(
@@ -111,7 +111,7 @@ def edits(
     """What there was, its modality (None for words), what there is then, its modality, and the request."""
     rng, found = random.Random(9), []
     for _ in range(count):
-        talk = Talk(rng, **options)
+        talk = DialogueState(rng, **options)
         rng.choice((say, make) if talk.outputs else (say,))(talk)
         scene, medium, _ = talk.subject(0.5)
         said, after, target = form(talk, scene, medium)
@@ -194,7 +194,7 @@ def test_edits_of_a_motion_may_stop_or_reverse_it():
 def test_undo_brings_back_what_there_was():
     undone = 0
     for seed in range(300):
-        talk = Talk(random.Random(seed))
+        talk = DialogueState(random.Random(seed))
         make(talk)
         before = talk.scene, talk.medium
         said, after, target = edit_one(talk, *before)
@@ -220,7 +220,7 @@ def test_edits_are_seen_or_heard_in_what_they_give(form, outputs):
 def test_conversions_keep_what_both_carry_and_take_defaults_for_the_rest():
     rng, pairs = random.Random(10), set()
     for _ in range(800):
-        talk = Talk(rng)
+        talk = DialogueState(rng)
         rng.choice((say, make))(talk)
         before, source = talk.scene, talk.medium
         convert(talk)
