@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BACKBONE = "backbone"
 LOADED_NICENESS = 5
+KEPT_S = 30.0
 BUNDLE_S = 0.05  # twenty looks a second are a steady stream to the eye
 
 # How many torch threads, or what OMP_NUM_THREADS is to be when torch is loaded, which then decides.
@@ -78,6 +79,16 @@ def let_others_load() -> None:
                 os.setpriority(os.PRIO_PROCESS, thread.native_id, LOADED_NICENESS)
 
 
+def reference_to(value: Any) -> Ref:
+    """What is sent in a value's place. The value is kept here for `KEPT_S` seconds at least.
+
+    On a busy machine Ray can free what a streamed answer refers to before its receiver has said that it needs it.
+    """
+    reference = ray.put(value)
+    asyncio.get_running_loop().call_later(KEPT_S, lambda: reference)  # the loop holds it for so long
+    return [reference]
+
+
 class Replica:
     """What all have in common: one process that holds one part, or several of a kind."""
 
@@ -119,7 +130,7 @@ class EncoderReplica(Replica):
         """A reference to the features, and the seconds inside the encoder."""
         self.update_in_flight(in_flight)
         features, seconds = await self.runners[stage].encode(media)
-        return [ray.put(features)], seconds
+        return reference_to(features), seconds
 
 
 class GeneratorReplica(Replica):
@@ -191,7 +202,7 @@ class BackboneReplica(Replica):
         async def reply(put: Put, should_stop: ShouldStop) -> None:
             async for event in self.runner.reply(conversation, loaded, options, seed, should_stop):
                 if isinstance(event, MediumRequest):
-                    put(replace(event, conditioning=[ray.put(event.conditioning)]), urgent=True)
+                    put(replace(event, conditioning=reference_to(event.conditioning)), urgent=True)
                 else:
                     put(event)
 
