@@ -80,3 +80,12 @@ def test_python_m_anygpt_is_the_command_line():
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "generate" in ended.stdout
+
+
+def test_names_that_programs_import_from_the_rooms_are_there():
+    from anygpt.config import ServiceLimits, StackConfig, load_stack_config
+    from anygpt.requests import SamplingOptions
+
+    assert isinstance(load_stack_config("tiny"), StackConfig)
+    assert ServiceLimits().max_images == 8
+    assert SamplingOptions is anygpt.SamplingOptions
